@@ -1,0 +1,78 @@
+// Checkpoints: a directory step-%08d/ with HDF5 shards and manifest.json written last; LATEST beside them
+// (design: checkpoints/README.md). A directory is complete exactly when its manifest is there and true.
+//
+//   RUN/ckpt/step-00000500/shard-00000-of-00001.h5
+//                          manifest.json
+//   RUN/ckpt/LATEST
+#ifndef VJ_CHECKPOINTS_CHECKPOINT_H
+#define VJ_CHECKPOINTS_CHECKPOINT_H
+
+#include "parallel/layout.h"
+#include "runtime/base/json.h"
+#include "runtime/tensor/device.h"
+
+typedef enum vj_state_kind { VJ_STATE_PARAM, VJ_STATE_EXP_AVG, VJ_STATE_EXP_AVG_SQ, VJ_STATE_KINDS } vj_state_kind;
+
+// One network's state as the training program holds it: per unit, the flat interval this rank owns, on the device.
+typedef struct vj_state_part {
+    const char *network;          // "encoder", "predictor", "target_encoder"
+    vj_state_kind kind;
+    const vj_layout *layout;
+    const vj_tensor *shards;      // n_units flat tensors
+    const int64_t *begin;         // n_units: where each shard starts in its unit
+} vj_state_part;
+
+// What is not a tensor.
+typedef struct vj_run_state {
+    char run_id[40];              // made at the run's birth
+    char phase[16];               // "pretrain", "cooldown"
+    char schedule_phase[16];      // "warmup", "constant", "decay": what `RUN` means for a cooldown
+    int64_t step;                 // optimiser steps of this run
+    int64_t adam_step;            // t of the bias corrections (carried over by a cooldown)
+    uint64_t cursor;              // next global sample index
+    uint64_t seed;
+    uint64_t plan_digest, catalog_digest, quarantine_digest;
+    char parent[VJ_MAX_RANK * 64];   // reference of the checkpoint a cooldown came from, or ""
+    char model_digest[65];        // SHA-256 of the model's parameter table: another model's checkpoint is refused
+    char isa[16], gemm[48];
+    const char *config_yaml;      // resolved configuration; when loading: owned by the vj_checkpoint
+    const char *quarantine_json;  // the loader's quarantine set as JSON text; may be NULL
+    double wall_seconds;          // training time so far
+} vj_run_state;
+
+// Saves under RUN/ckpt, commits (shard synced, manifest, rename, LATEST), then prunes to the newest `keep` checkpoints
+// plus every multiple of `keep_every` steps (0: none). Disk need is checked first. Synchronises the stream.
+vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, int n_parts, const vj_run_state *state,
+                             vj_stream *st, int64_t keep, int64_t keep_every) VJ_MUST_CHECK;
+
+typedef struct vj_checkpoint vj_checkpoint;   // an opened, validated manifest
+
+// REF: a run directory (latest valid; with `for_cooldown` the last whose schedule_phase is "warmup" or "constant"),
+// RUN@STEP, or a checkpoint directory. A run directory whose newest checkpoint is damaged falls back to the newest valid
+// one with a warning; one named explicitly that is damaged is VJ_ERR_CHECKPOINT. VJ_ERR_CONFIG when nothing is there.
+vj_status vj_checkpoint_open(vj_checkpoint **out, const char *ref, bool for_cooldown) VJ_MUST_CHECK;
+void vj_checkpoint_destroy(vj_checkpoint **c);
+const vj_run_state *vj_checkpoint_state(const vj_checkpoint *c);
+const char *vj_checkpoint_path(const vj_checkpoint *c);
+// Reads each part's intervals (by interval intersection over the shards), verifies checksums, uploads. Names, shapes and
+// units must match the layouts; the first difference is named (VJ_ERR_CONFIG). Floats are converted to the device's real.
+vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts, int n_parts, vj_stream *st) VJ_MUST_CHECK;
+// Reads one parameter (official name with its network, "encoder.blocks.0.attn.qkv.weight") as float32, host.
+vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_state_kind kind, float *out, int64_t count)
+    VJ_MUST_CHECK;
+
+// `vjepa checkpoint hash` (contracts 4): the hex digest; with `lines` not NULL also the hashed lines.
+vj_status vj_checkpoint_hash(const vj_checkpoint *c, char hex[65], vj_str *lines) VJ_MUST_CHECK;
+// All bytes against all checksums; the first damage is the message.
+vj_status vj_checkpoint_verify(const char *ref) VJ_MUST_CHECK;
+
+typedef struct vj_checkpoint_info {
+    char path[512];
+    int64_t step, bytes;
+    bool valid;
+    char phase[16], schedule_phase[16], written[32], problem[256];
+} vj_checkpoint_info;
+// All checkpoints of a run directory, oldest first; free() *out. Validation here is of the manifest, not of payload.
+vj_status vj_checkpoint_list(const char *run_dir, vj_checkpoint_info **out, int64_t *count) VJ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,12 @@
+# Writes every YAML under DIR into one C file: name without ".yaml", text.
+file(GLOB_RECURSE files RELATIVE ${DIR} ${DIR}/*.yaml)
+list(SORT files)
+set(text "// Made by cmake/embed.cmake from configs/.\n#include \"configs/embedded.h\"\nconst vj_embedded_config vj_embedded_configs[] = {\n")
+foreach(f ${files})
+  file(READ ${DIR}/${f} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "\\\\x\\1" body "${hex}")
+  string(REGEX REPLACE "\\.yaml$" "" name ${f})
+  string(APPEND text "    { \"${name}\", \"${body}\" },\n")
+endforeach()
+string(APPEND text "    { 0, 0 },\n};\n")
+file(WRITE ${OUT} "${text}")

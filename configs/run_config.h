@@ -1,0 +1,21 @@
+// The root of a run's configuration: composes the rooms' tables and holds the rules across them.
+#ifndef VJ_CONFIGS_RUN_CONFIG_H
+#define VJ_CONFIGS_RUN_CONFIG_H
+
+#include "configs/train_config.h"
+#include "data/data_config.h"
+#include "model/model_config.h"
+
+typedef struct vj_run_config {
+    vj_train_config train;
+    vj_model_config model;      // resolved: no zeros left, see vj_model_resolve
+    vj_data_config data;
+    vj_mask_config mask;
+} vj_run_config;
+
+// Loads a file by path, or by name from the built-in ones when no such file exists ("quickstart", "pretrain/vitl16":
+// configs/ is embedded in the program). Resolves `auto` values, runs all cross-field checks.
+vj_status vj_run_config_load(vj_run_config *out, vj_config **config, const char *path, const char *const *overrides,
+                             int n_overrides) VJ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,38 @@
+// Configuration of training: keys train.*, optim.*, checkpoint.*, log.*, held_out.*, parallel.*, and seed, threads, device.
+#ifndef VJ_CONFIGS_TRAIN_CONFIG_H
+#define VJ_CONFIGS_TRAIN_CONFIG_H
+
+#include "runtime/config/config.h"
+
+typedef enum vj_schedule_kind { VJ_SCHEDULE_WARMUP_COSINE, VJ_SCHEDULE_LINEAR_DECAY } vj_schedule_kind;
+typedef enum vj_nonfinite { VJ_NONFINITE_ABORT, VJ_NONFINITE_SKIP } vj_nonfinite;
+
+typedef struct vj_train_config {
+    int64_t seed;                       // seed
+    int64_t threads;                    // threads: auto = -1
+    char device[16];                    // device: cpu | ref | far
+    int64_t batch, steps;               // train.batch, train.steps
+    int nonfinite;                      // train.nonfinite: abort | skip
+    int schedule;                       // optim.schedule: warmup_cosine | linear_decay
+    int64_t warmup;                     // optim.warmup: steps
+    double schedule_scale;              // optim.schedule_scale: length of the schedule / train.steps ("ipe_scale")
+    double start_lr, lr, final_lr;      // optim.start_lr, optim.lr, optim.final_lr
+    double weight_decay, final_weight_decay;
+    double beta1, beta2, eps;
+    double ema_start, ema_end;          // optim.ema_start, optim.ema_end
+    int64_t checkpoint_every;           // checkpoint.every: steps
+    bool checkpoint_async;              // checkpoint.async: false for now (true is refused with a message)
+    int64_t checkpoint_keep;            // checkpoint.keep: newest n
+    int64_t checkpoint_keep_every;      // checkpoint.keep_every: multiples kept for ever, 0 none
+    int64_t log_every;                  // log.every: steps between metrics lines
+    int64_t held_out_every;             // held_out.every: steps between held-out figures, 0: never
+    int64_t held_out_samples;           // held_out.samples: at least this many when there are held-out windows
+    int64_t held_out_constant;          // held_out.constant: training samples behind the best constant (>= 256)
+    int parallel_mode;                  // parallel.mode: ddp | zero2 | fsdp | hsdp (one rank: all the same)
+    int64_t parallel_tp;                // parallel.tp: 1
+    char init_from[VJ_TEXT_MAX];        // init.from: reserved, refused with a message until formats come
+} vj_train_config;
+
+extern const vj_field vj_train_fields[];
+
+#endif

@@ -1,0 +1,86 @@
+// V-JEPA 2 as one object: encoder, predictor, EMA target encoder, optimiser state, and the training step
+// (spec/pretrain.md 0). No I/O, no logging.
+//
+// A step is: vj_vjepa_step_begin, then vj_vjepa_slot for each slot this rank owns, in order, then vj_vjepa_update.
+// Gradients of slots are summed in a binary tree over the slot index (contracts 1).
+#ifndef VJ_MODEL_VJEPA_H
+#define VJ_MODEL_VJEPA_H
+
+#include "model/model_config.h"
+#include "parallel/layout.h"
+#include "runtime/tensor/clip_batch.h"
+#include "runtime/tensor/device.h"
+
+typedef struct vj_vjepa vj_vjepa;
+
+// The largest slot the model will see: sizes every buffer before the first step. Token counts are upper bounds.
+typedef struct vj_slot_bound {
+    int64_t clips;                 // samples per slot
+    int64_t F, height, width;      // largest clip
+    int64_t n_pairs;               // masks per group
+    int64_t ctx_rows, tgt_rows;    // upper bound of sum over pairs of B*K, and of B*P (0: pairs * clips * tokens)
+    int64_t rows;                  // upper bound of sum over pairs of B*(K+P) (0: pairs * clips * tokens)
+    int64_t slots;                 // V
+} vj_slot_bound;
+
+// Bytes by purpose, before anything is allocated (`config check`) or as allocated.
+typedef struct vj_memory_plan {
+    int64_t params, moments, target, gradients, saved, scratch, input, total;
+} vj_memory_plan;
+vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, bool training,
+                        vj_dtype real, vj_memory_plan *out) VJ_MUST_CHECK;
+
+// FLOP of one step over `slots` slots (spec/pretrain.md 12.1 with gathered patches; multiply-add = 2; backward counts 2x,
+// recomputation earns nothing).
+double vj_vjepa_slot_flop(const vj_model_config *config, const vj_slot *slot);
+
+// `training` false: no optimiser state, gradients or saved activations (evaluation of a checkpoint).
+vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
+                          const vj_slot_bound *bound, bool training) VJ_MUST_CHECK;
+void vj_vjepa_destroy(vj_vjepa **m);
+// Official initialisation (spec/pretrain.md 1.8) from Philox streams keyed by (seed, parameter); target = copy of encoder.
+vj_status vj_vjepa_init(vj_vjepa *m, uint64_t seed) VJ_MUST_CHECK;
+
+typedef struct vj_step_options {
+    double lr, weight_decay, momentum;      // momentum of the target encoder
+    double beta1, beta2, eps;
+    int64_t adam_step;                      // t >= 1
+} vj_step_options;
+
+typedef enum vj_update_result { VJ_UPDATED, VJ_UPDATE_NONFINITE } vj_update_result;
+
+typedef struct vj_step_result {
+    double loss;                    // mean over slots, tree order
+    double grad_norm;               // over all gradients, after the 1/V scaling
+    double grad_norm_encoder, grad_norm_predictor;
+    vj_update_result update;
+} vj_step_result;
+
+vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots) VJ_MUST_CHECK;
+// Target forward, context forward, predictor, loss, backward for one slot. Reads the slot's host memory before it returns
+// or before the next vj_vjepa_* call synchronises; the caller keeps the batch until vj_vjepa_update.
+vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot) VJ_MUST_CHECK;
+// Finite check first (nothing is changed when it fails), then AdamW, then EMA. Synchronises.
+vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *options, vj_step_result *out) VJ_MUST_CHECK;
+
+// Forward only, for held-out figures and parity: predictions and LN0 targets of every (group, pair) as host float64
+// arrays (B*P, C), in group-major, pair-minor order, concatenated; *rows their number. Buffers are the caller's, of
+// `capacity` rows. `pred` or `target` may be NULL.
+vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, double *target, int64_t capacity, int64_t *rows)
+    VJ_MUST_CHECK;
+
+// State, for checkpoints, parity and tests: layouts and per-unit flat tensors on the device.
+typedef enum vj_network { VJ_ENCODER, VJ_PREDICTOR, VJ_TARGET_ENCODER, VJ_NETWORKS } vj_network;
+typedef enum vj_buffer { VJ_BUF_PARAM, VJ_BUF_EXP_AVG, VJ_BUF_EXP_AVG_SQ, VJ_BUF_GRAD } vj_buffer;
+const vj_layout *vj_vjepa_layout(const vj_vjepa *m, vj_network network);
+// The whole unit on one rank; VJ_BUF_GRAD is the step's summed gradient (unscaled) after the last slot, before the next step.
+vj_tensor vj_vjepa_unit(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit);
+vj_status vj_vjepa_get_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, double *out) VJ_MUST_CHECK;
+vj_status vj_vjepa_set_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, const double *in) VJ_MUST_CHECK;
+// SHA-256 over the names and shapes of all parameters: "another model's checkpoint".
+void vj_vjepa_digest(const vj_vjepa *m, char hex[65]);
+vj_stream *vj_vjepa_stream(const vj_vjepa *m);
+const vj_memory_plan *vj_vjepa_memory(const vj_vjepa *m);
+int64_t vj_model_width(const vj_vjepa *m);
+
+#endif

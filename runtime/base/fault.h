@@ -1,0 +1,17 @@
+// The fault shim: tests stop the program at an exact point of its writing.
+//
+//   VJ_FAULT=kill@POINT:N     SIGKILL to ourselves when POINT is reached for the N-th time (N from 1)
+//   VJ_FAULT=fail@POINT:N     that call fails with ENOSPC instead
+//   VJ_FAULT_TRACE=FILE       appends one line per point reached: "POINT PATH"
+//
+// Points: every vj_io_* call is "create", "pwrite", "fsync", "fsync_dir", "rename"; code may add named ones, such as
+// "checkpoint.before_manifest". Costs one predictable branch when neither variable is set.
+#ifndef VJ_RUNTIME_BASE_FAULT_H
+#define VJ_RUNTIME_BASE_FAULT_H
+
+#include "runtime/base/status.h"
+
+// Returns true when the caller must fail as if the disk were full.
+bool vj_fault_point(const char *point, const char *path);
+
+#endif
