@@ -5,6 +5,7 @@
 #ifndef VJ_DATA_SHARD_H
 #define VJ_DATA_SHARD_H
 
+#include "data/bytes.h"
 #include "data/catalog.h"
 
 // What the bytes of a sample are.
@@ -38,14 +39,6 @@ typedef struct vj_sample_info {
     uint32_t flags;
     vj_media media;
 } vj_sample_info;
-
-// Growable bytes of one worker: zero it before first use. At least 64 zero bytes follow the sample (libav reads ahead).
-typedef struct vj_bytes {
-    unsigned char *data;
-    size_t bytes, capacity;
-} vj_bytes;
-void vj_bytes_free(vj_bytes *b);
-vj_status vj_bytes_reserve(vj_bytes *b, size_t bytes) VJ_MUST_CHECK;   // capacity for `bytes` and the padding
 
 typedef struct vj_shards vj_shards;
 
