@@ -38,7 +38,7 @@ vj_status vj_decoder_picture(vj_decoder *decoder, vj_media media, const void *da
     const char *name = codec_of(media, data, bytes);
     VJ_CHECK(name != NULL, VJ_ERR_DATA, "these bytes are no picture that can be decoded (JPEG, PNG, WebP, BMP)");
     VJ_CHECK(bytes >= 8 && bytes <= (size_t)VJ_DECODE_MAX_MEGABYTES << 20, VJ_ERR_DATA, "a picture of %zu bytes", bytes);
-    vj_clip clip = { .orientation = 1 };
+    vj_clip clip = { .orientation = 1, .color_space = AVCOL_SPC_UNSPECIFIED };
     vj_format(clip.codec, sizeof clip.codec, "%s", name);
     AVCodecContext *ctx = NULL;
     VJ_TRY(vj_av_open_decoder(&ctx, &clip));   // cheap for pictures, and no state is carried over

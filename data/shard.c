@@ -235,6 +235,11 @@ vj_status vj_shards_file(vj_shards *shards, int source, bool held_out, int64_t r
     int64_t at;
     VJ_TRY(pin(shards, source, held_out, row, &shard, &at));
     vj_shard_index_file(&shard->index, at, out, size);
+    const vj_shard_row *r = &shard->index.rows[at];
+    if (r->media == VJ_MEDIA_GRAY8 && strlen(out) + 24 < size) {   // many images of one IDX file
+        const size_t n = strlen(out);
+        vj_format(out + n, size - n, ":%lld", (long long)r->t0_us);
+    }
     unpin(shards, shard);
     return VJ_OK;
 }

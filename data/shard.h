@@ -52,7 +52,7 @@ vj_status vj_shards_info(vj_shards *shards, int source, bool held_out, int64_t r
 // The sample's bytes, checked. A checksum that does not match is read again once past the page cache, then VJ_ERR_DATA.
 vj_status vj_shards_read(vj_shards *shards, int source, bool held_out, int64_t row, vj_sample_info *info, vj_bytes *out)
     VJ_MUST_CHECK;
-// The original file of a row, relative to its source folder (images of IDX files: "train-images-idx3-ubyte:17").
+// The original file of a row, relative to its source folder (images of IDX files: "train-images-idx3-ubyte.gz:17").
 vj_status vj_shards_file(vj_shards *shards, int source, bool held_out, int64_t row, char *out, size_t size) VJ_MUST_CHECK;
 // "SHARD row N" for messages.
 void vj_shards_where(const vj_shards *shards, int source, bool held_out, int64_t row, char *out, size_t size);
