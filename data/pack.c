@@ -217,6 +217,7 @@ static void scan_task(void *context, int64_t task, int worker)
     if (failed(p)) return;
     vj_status status = vj_scan_file(&file->scan, file->path);
     if (status == VJ_OK) status = vj_windows_cut(&file->windows, &file->n_windows, file->scan.duration_us, p->request->window);
+    if (status == VJ_OK) status = vj_cut_bytes(&file->cut_bytes, &file->scan, file->windows, file->n_windows);
     if (status == VJ_OK) {
         // Few files keep their table, many read it again later.
         if (atomic_fetch_add(&p->kept_packets, file->scan.n_packets) > KEPT_SCAN_PACKETS) {
@@ -276,7 +277,7 @@ static double estimate_bytes(const pack_state *p)
             const double frames = (double)f->scan.duration_us * 1e-6 * (fps < p->recode.max_fps ? fps : p->recode.max_fps);
             bytes += frames * c->width * c->height * scale * scale * 0.15 + 4096.0 * (double)f->n_windows;
         } else {
-            bytes += 1.2 * (double)f->scan.bytes + 4096.0 * (double)f->n_windows;
+            bytes += 1.01 * (double)f->cut_bytes + 24.0 * (double)f->scan.shown + 4096.0 * (double)f->n_windows;
         }
     }
     return bytes;

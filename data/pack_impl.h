@@ -22,6 +22,7 @@ typedef struct vj_pack_file {
     vj_scan scan;                // videos; packets are dropped and read again when many files are packed
     vj_window *windows;
     int64_t n_windows;
+    int64_t cut_bytes;           // of all windows as packets; groups of pictures that reach over a cut count twice
     bool bad;
     // Made by the workers:
     vj_pack_row *rows;           // in window order; file is `name`
@@ -61,6 +62,8 @@ typedef struct vj_packer {       // one worker
 
 uint64_t vj_sample_key(const char *source, const char *file, int64_t start_us);
 vj_status vj_spool_add(vj_spool *spool, const void *data, size_t bytes, vj_pack_row *row) VJ_MUST_CHECK;
+// What the windows take as packets.
+vj_status vj_cut_bytes(int64_t *bytes, const vj_scan *scan, const vj_window *windows, int64_t n) VJ_MUST_CHECK;
 // All windows of one video into the spool; a window that gives no sample is named in a warning. VJ_ERR_DATA: nothing
 // usable in the file. Other errors end the packing.
 vj_status vj_pack_video(vj_packer *packer, vj_pack_file *file, const char *source, const vj_recode_config *recode) VJ_MUST_CHECK;

@@ -79,6 +79,23 @@ static void cut_windows(cut *cuts, const vj_scan *scan, const vj_window *windows
     }
 }
 
+vj_status vj_cut_bytes(int64_t *bytes, const vj_scan *scan, const vj_window *windows, int64_t n)
+{
+    cut *cuts = calloc((size_t)n + 1, sizeof *cuts);
+    int64_t *before = calloc((size_t)scan->n_packets + 1, sizeof *before);   // bytes of the packets before one
+    *bytes = 0;
+    if (cuts != NULL && before != NULL) {
+        cut_windows(cuts, scan, windows, n);
+        for (int64_t i = 0; i < scan->n_packets; i++) before[i + 1] = before[i] + scan->packets[i].bytes;
+        for (int64_t k = 0; k < n; k++) *bytes += cuts[k].first >= 0 ? before[cuts[k].last + 1] - before[cuts[k].first] : 0;
+    }
+    const bool whole = cuts != NULL && before != NULL;
+    free(cuts);
+    free(before);
+    VJ_CHECK(whole, VJ_ERR_NOMEM, "no memory for %lld windows", (long long)n);
+    return VJ_OK;
+}
+
 // Packets [first, last] of the file that are in memory.
 typedef struct stock {
     AVPacket **v;

@@ -93,6 +93,7 @@ static vj_status open_encoder(vj_recoder *r, const AVFrame *frame)
     e->colorspace = frame->colorspace == AVCOL_SPC_BT709 ? AVCOL_SPC_BT709 : AVCOL_SPC_UNSPECIFIED;
     e->color_range = AVCOL_RANGE_MPEG;
     av_opt_set(e->priv_data, "preset", "medium", 0);
+    av_opt_set(e->priv_data, "tune", "fastdecode", 0);   // no CABAC, no loop filter: half the decoding time, 10 % more bytes
     av_opt_set_double(e->priv_data, "crf", r->config.crf, 0);
     av_opt_set(e->priv_data, "x264-params", "scenecut=0:open-gop=0:force-cfr=1", 0);
     vj_av_text_clear();
