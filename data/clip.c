@@ -42,7 +42,8 @@ vj_status vj_clip_reserve(vj_clip *clip, int64_t packets, int64_t frames)
 }
 
 // Header: magic 0, version 4, codec 8, pix_fmt 32, tag 56, bits 60, width 64, height 68, orientation 72, range 76,
-// space 80, extradata 84, packets 88, frames 92, payload 96 (i64), zeros up to 128.
+// space 80, extradata 84, packets 88, frames 92, payload 96 (i64), delay 104,
+// zeros up to 128.
 static vj_status parse_header(vj_clip *clip, const unsigned char *p, size_t bytes)
 {
     VJ_CHECK(bytes >= HEADER, VJ_ERR_DATA, "%zu bytes are too few for a video sample", bytes);
@@ -62,6 +63,8 @@ static vj_status parse_header(vj_clip *clip, const unsigned char *p, size_t byte
     clip->n_packets = (int64_t)get32(p + 88);
     clip->n_frames = (int64_t)get32(p + 92);
     clip->payload_bytes = get64(p + 96);
+    clip->delay = (int32_t)get32(p + 104);
+    VJ_CHECK(clip->delay >= 0 && clip->delay <= 16, VJ_ERR_DATA, "a decoder's delay of %d pictures", (int)clip->delay);
     VJ_CHECK(clip->width >= 0 && clip->width <= 65535 && clip->height >= 0 && clip->height <= 65535, VJ_ERR_DATA,
              "the sample says %d x %d pixels", (int)clip->width, (int)clip->height);
     VJ_CHECK(clip->orientation >= 1 && clip->orientation <= 8, VJ_ERR_DATA, "orientation %d is none of 1..8", (int)clip->orientation);
@@ -123,6 +126,7 @@ vj_status vj_clip_write(const vj_clip *clip, vj_bytes *out)
                                 (uint32_t)clip->extradata_bytes, (uint32_t)clip->n_packets, (uint32_t)clip->n_frames };
     for (int i = 0; i < 10; i++) put32(p + 56 + 4 * i, fields[i]);
     put64(p + 96, clip->payload_bytes);
+    put32(p + 104, (uint32_t)clip->delay);
     p += HEADER;
     if (clip->extradata_bytes > 0) memcpy(p, clip->extradata, (size_t)clip->extradata_bytes);
     p += clip->extradata_bytes;

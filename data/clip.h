@@ -35,6 +35,7 @@ typedef struct vj_clip {
     int32_t width, height;           // as the container says, before cropping and rotation
     int32_t orientation;             // 1..8
     int32_t color_range, color_space;
+    int32_t delay;                   // pictures that the decoder holds back for reordering; it cannot always guess this
     int64_t n_packets, n_frames, extradata_bytes, payload_bytes;
     const unsigned char *extradata, *payload;    // into the parsed bytes, or the writer's own
     vj_clip_packet *packets;

@@ -122,12 +122,12 @@ vj_status vj_decoder_store(vj_decoder *d, const AVFrame *frame, int64_t width, i
 
 static uint64_t clip_key(const vj_clip *c)
 {
-    struct { char codec[24], pix_fmt[24]; uint64_t extradata; uint32_t v[6]; } id;
+    struct { char codec[24], pix_fmt[24]; uint64_t extradata; uint32_t v[7]; } id;
     memset(&id, 0, sizeof id);
     memcpy(id.codec, c->codec, sizeof id.codec);
     memcpy(id.pix_fmt, c->pix_fmt, sizeof id.pix_fmt);
     id.extradata = vj_xxh64(c->extradata_bytes > 0 ? c->extradata : (const unsigned char *)"", (size_t)c->extradata_bytes);
-    const uint32_t v[6] = { c->codec_tag, c->bits_per_sample, (uint32_t)c->width, (uint32_t)c->height, (uint32_t)c->color_range,
+    const uint32_t v[7] = { (uint32_t)c->delay, c->codec_tag, c->bits_per_sample, (uint32_t)c->width, (uint32_t)c->height, (uint32_t)c->color_range,
                             (uint32_t)c->color_space };
     memcpy(id.v, v, sizeof v);
     return vj_xxh64(&id, sizeof id);
@@ -295,7 +295,10 @@ static vj_status serve_run(selection *s, int64_t begin, int64_t *end, int64_t *b
     }
     s->begin = s->served = begin;
     s->end = *end = i;
-    return vj_decoder_run(s->d, clip, first, last, s->d->wanted, take_frame, s, broken);
+    VJ_TRY(vj_decoder_run(s->d, clip, first, last, s->d->wanted, take_frame, s, broken));
+    if (s->served == s->end) return VJ_OK;
+    // The table says that decoding everything gives these frames: damaged or odd streams get the long way.
+    return vj_decoder_run(s->d, clip, 0, clip->n_packets - 1, NULL, take_frame, s, broken);
 }
 
 // Missing frames repeat the one before (the first ones the one after).

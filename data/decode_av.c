@@ -65,6 +65,7 @@ static vj_status set_parameters(AVCodecContext *ctx, const vj_clip *clip)
 {
     ctx->codec_tag = clip->codec_tag;
     ctx->bits_per_coded_sample = (int)clip->bits_per_sample;
+    ctx->has_b_frames = clip->delay;
     ctx->width = ctx->coded_width = clip->width;
     ctx->height = ctx->coded_height = clip->height;
     ctx->color_range = (enum AVColorRange)clip->color_range;

@@ -43,7 +43,7 @@ static vj_status open_converter(vj_converter *v, const vj_converter *want)
     VJ_CHECK(sws_isSupportedInput(v->format), VJ_ERR_DATA, "pictures of format %s cannot be converted to RGB", name != NULL ? name : "?");
     const bool scales = v->width != v->to_width || v->height != v->to_height;
     v->sws = sws_getContext(v->width, v->height, v->format, v->to_width, v->to_height, v->to_format,
-                            scales ? SWS_BICUBIC | SWS_ACCURATE_RND : SWS_BILINEAR, NULL, NULL, NULL);
+                            scales ? SWS_BICUBIC | SWS_ACCURATE_RND : SWS_BICUBIC, NULL, NULL, NULL);
     VJ_CHECK(v->sws != NULL, VJ_ERR_DATA, "pictures of %d x %d in format %s cannot be converted", v->width, v->height,
              name != NULL ? name : "?");
     const int *table = sws_getCoefficients(matrix_of(v->space));

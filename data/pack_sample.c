@@ -243,7 +243,7 @@ static vj_status decode_cut(vj_packer *packer, cut_decode *d, int64_t *broken)
     free(sorted);
     VJ_TRY(status);
     VJ_CHECK(d->clip->n_frames > 0, VJ_ERR_DATA, "no frame can be decoded: %s",
-             *broken > 0 ? "its packets are broken" : "the decoder gives nothing");
+             *broken > 0 ? vj_av_text(AVERROR_INVALIDDATA) : "the decoder gives nothing");
     return VJ_OK;
 }
 
@@ -352,6 +352,7 @@ vj_status vj_pack_video(vj_packer *packer, vj_pack_file *file, const char *sourc
         if (status == VJ_OK) continue;
         if (!is_content(status)) goto done;
         vj_format(reason, sizeof reason, "%.280s", vj_error_text());
+        if (file->n_windows == 1) break;   // the whole file: named once, by the caller
         file->bad_rows++;
         vj_log(VJ_WARN, "data", "%s/%s, %.1f to %.1f s: left out: %s", source, file->name, (double)w->t0_us * 1e-6, (double)w->t1_us * 1e-6, reason);
         status = VJ_OK;

@@ -138,6 +138,7 @@ static vj_status describe_stream(vj_scan *scan, const vj_reader *r)
     c->height = p->height;
     c->color_range = p->color_range;
     c->color_space = p->color_space;
+    c->delay = p->video_delay >= 0 && p->video_delay <= 16 ? p->video_delay : 0;
     c->orientation = 1;
     size_t bytes = 0;
     const uint8_t *matrix = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &bytes);
