@@ -26,7 +26,7 @@ typedef struct vj_mt19937 {
 void vj_mt19937_seed(vj_mt19937 *mt, uint32_t seed);
 uint32_t vj_mt19937_next(vj_mt19937 *mt);
 
-// Inverse of the normal distribution's cumulative function, for u in (0, 1) (double accuracy, no libm beyond sqrt/log).
+// Inverse of the normal distribution's cumulative function, for u in (0, 1) (double accuracy; set-up only, it uses libm).
 double vj_normal_inverse(double u);
 
 // Tags in use, so that no two draws ever share a stream (spec/data.md 4.2; 0x3xxxx are ours).

@@ -1,0 +1,59 @@
+#include "runtime/base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static double seconds_of(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double vj_now(void) { return seconds_of(CLOCK_MONOTONIC); }
+double vj_cpu_seconds(void) { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }
+double vj_thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
+int64_t vj_wall_seconds(void) { return (int64_t)time(NULL); }
+
+static void wall(char *out, size_t size, const char *format)
+{
+    const time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(out, size, format, &tm);
+}
+
+void vj_wall_text(char out[32]) { wall(out, 32, "%Y-%m-%dT%H:%M:%SZ"); }
+void vj_wall_compact(char out[20]) { wall(out, 20, "%Y%m%d-%H%M%S"); }
+
+void vj_duration_text(char out[32], double seconds)
+{
+    if (seconds < 60) {
+        snprintf(out, 32, "%.1f s", seconds);
+        return;
+    }
+    const long long s = (long long)(seconds + 0.5);
+    if (s < 3600) snprintf(out, 32, "%lld min %02lld s", s / 60, s % 60);
+    else snprintf(out, 32, "%lld h %02lld min", s / 3600, s / 60 % 60);
+}
+
+int64_t vj_peak_rss_bytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (int64_t)usage.ru_maxrss * 1024;
+}
+
+int64_t vj_current_rss_bytes(void)
+{
+    FILE *f = fopen("/proc/self/statm", "re");
+    long long size = 0, resident = 0;
+    if (f) {
+        if (fscanf(f, "%lld %lld", &size, &resident) != 2) resident = 0;
+        fclose(f);
+    }
+    return resident * (int64_t)sysconf(_SC_PAGESIZE);
+}
