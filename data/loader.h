@@ -18,8 +18,9 @@ typedef struct vj_loader_stage {
     vj_int_list fpc;              // frames per clip: one for all sources, or one per source
     double fps;
     int rank, world;              // this rank delivers its own slots only (contiguous: slot index / (V/world))
-    int threads;                  // decoding threads
-    bool held_out;                // serve the held-out windows, video sources only (see vj_loader_held_out)
+    int threads;                  // decoding threads; 0 or less: one per CPU
+    bool held_out;                // serve the held-out windows of video sources in a fixed order, over and over with
+                                  // fresh draws; neighbours come from different files where possible
 } vj_loader_stage;
 
 typedef struct vj_loader_state {
@@ -69,10 +70,13 @@ typedef struct vj_sample_origin {
 } vj_sample_origin;
 vj_status vj_loader_origin(const vj_loader *loader, const vj_batch *batch, int64_t index, vj_sample_origin *out) VJ_MUST_CHECK;
 
+// Host memory of the batches that the loader keeps ready, for `config check`.
+int64_t vj_loader_bytes(const vj_data_config *config, const vj_mask_config *masks, const vj_loader_stage *stage);
+
 // What a data directory holds, for summaries and checks.
 typedef struct vj_data_summary {
     int sources;
-    int64_t windows, held_out, held_out_files, images, bytes;
+    int64_t windows, held_out, held_out_files, images, bytes;   // windows, images: to train on; held_out: video windows
     char digest[65];
 } vj_data_summary;
 vj_status vj_data_summary_read(const char *dir, vj_data_summary *out) VJ_MUST_CHECK;

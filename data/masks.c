@@ -165,7 +165,6 @@ static vj_status draw_sample(vj_masks *m, int mask, vj_token_grid grid, vj_block
             ctx[K] = tgt[P] = id;
             K += m->kept[id];
             P += 1 - m->kept[id];
-            if (K == N) break;
         }
         m->K[b] = K;
         m->P[b] = P;

@@ -1,0 +1,101 @@
+// Inside of the loader. Private to data/ and its tests.
+//
+//   planner  1 thread: waits for a free entry of the ring, lists the step's samples, groups and masks
+//   workers  n threads: take samples in order (step by step), read, decode, crop into their place
+//   consumer the caller: waits for the next step's entry, gives it back
+//
+// Entries move through FREE -> planned (samples are handed out) -> ready (left == 0) -> held by the consumer -> FREE,
+// always in step order, so four counters describe the whole ring.
+#ifndef VJ_DATA_LOADER_IMPL_H
+#define VJ_DATA_LOADER_IMPL_H
+
+#include <pthread.h>
+
+#include "data/augment.h"
+#include "data/catalog.h"
+#include "data/decode.h"
+#include "data/loader.h"
+#include "data/masks.h"
+#include "data/order.h"
+#include "data/quarantine.h"
+#include "data/shard.h"
+
+// Held-out samples count from here, so that they share no random draw with training.
+#define VJ_HELD_OUT_BIT ((uint64_t)1 << 63)
+enum { VJ_SUBSTITUTES = 8, VJ_HELD_OUT_MOST = 16384, VJ_READ_RETRIES = 3 };
+
+typedef struct vj_held_window { int source; int64_t row; } vj_held_window;
+
+typedef struct vj_loader_sample {
+    uint64_t g;
+    int source;
+    int64_t row;             // the first choice
+    int64_t fpc;
+    float *clip;             // (3, fpc, crop, crop): its place in the group
+    // filled by the worker
+    int64_t delivered;       // row
+    uint64_t key;
+    int substitution;
+    bool image;
+    char *file;              // asked for by vj_loader_origin, else NULL
+} vj_loader_sample;
+
+typedef struct vj_loader_entry {
+    vj_batch batch;              // first: a batch pointer is an entry pointer
+    vj_loader_sample *samples;   // (own samples) in slot order, by g inside a slot
+    float *clips;                // (own samples, largest clip)
+    int32_t *ids;                // (own slots, masks * slot * largest N)
+    uint64_t *g;                 // (own samples) by slot and group
+    int64_t handed, left;        // samples given to workers, samples not ready
+    vj_status status;            // the first problem
+    char *error;
+} vj_loader_entry;
+
+struct vj_loader {
+    vj_data_config config;
+    vj_mask_config mask_config;
+    vj_loader_stage stage;
+    vj_catalog *catalog;
+    vj_shards *shards;
+    vj_plan *plan;                       // NULL when serving held-out windows
+    vj_held_window *held;                // the held-out windows in their order
+    int64_t n_held;
+    vj_quarantine *quarantine;
+    vj_masks *masks;                     // planner only
+    uint64_t start;                      // cursor and step of entry 0
+    int64_t start_step;
+    int64_t first_slot, n_slots;         // this rank's slots
+    int64_t longest;                     // largest fpc
+    vj_loader_entry *ring;
+    int64_t n_ring;
+
+    pthread_mutex_t mutex;               // guards everything below and the entries' counters
+    pthread_cond_t room, work, ready;    // an entry is free; samples wait; an entry is done
+    int64_t planned, working, delivered, released;   // steps: listed; handed out completely; given; given back
+    bool stop, failed;
+    vj_loader_stats stats;
+
+    pthread_t planner, *workers;
+    bool has_planner;
+    int n_workers;
+};
+
+// loader_plan.c
+vj_status vj_loader_list_held(vj_loader *l) VJ_MUST_CHECK;
+int64_t vj_loader_fpc(const vj_loader *l, int source, int *fpc_index);
+void *vj_loader_plan_thread(void *loader);
+// loader_work.c
+void *vj_loader_work_thread(void *loader);
+
+static inline vj_loader_entry *vj_loader_entry_of(vj_loader *l, int64_t step) { return &l->ring[step % l->n_ring]; }
+// Puts a problem of the calling thread into an entry; under the mutex.
+void vj_loader_fail_entry(vj_loader *l, vj_loader_entry *e, vj_status status);
+
+// --- for tests ---
+// Called before each read of a sample's bytes; what it returns (with a message) replaces the read unless VJ_OK.
+typedef vj_status (*vj_loader_read_hook)(void *context, int source, int64_t row, int attempt);
+void vj_loader_test_reads(vj_loader_read_hook hook, void *context);
+// Factor on the waits between retries (1 = 0.1, 1 and 5 s).
+void vj_loader_test_patience(double factor);
+
+#endif
