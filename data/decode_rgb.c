@@ -55,7 +55,10 @@ static vj_status open_converter(vj_converter *v, const vj_converter *want)
 vj_status vj_convert(vj_converters *c, const AVFrame *frame, int to_width, int to_height, int to_format, uint8_t *const dst[4],
                      const int stride[4])
 {
-    int full = frame->color_range == AVCOL_RANGE_JPEG ? 1 : 0;
+    const AVPixFmtDescriptor *descriptor = av_pix_fmt_desc_get(frame->format);
+    const bool gray = descriptor != NULL && descriptor->nb_components <= 2 && (descriptor->flags & AV_PIX_FMT_FLAG_RGB) == 0;
+    // Gray pictures use the full range unless they say otherwise (PNG and JPEG say nothing).
+    int full = frame->color_range == AVCOL_RANGE_JPEG || (gray && frame->color_range == AVCOL_RANGE_UNSPECIFIED) ? 1 : 0;
     const int format = plain_format(frame->format, &full);
     vj_converter want = { .width = frame->width, .height = frame->height, .format = format, .to_width = to_width,
                           .to_height = to_height, .to_format = to_format, .space = frame->colorspace, .full_range = full };

@@ -71,6 +71,7 @@ vj_status vj_reader_open(vj_reader **out, const char *path)
     // Demuxing is fast; what needs longer than this for its size is a trap.
     r->cpu_end = vj_thread_seconds() + 20.0 + (double)st.st_size / 5e6;
     r->format->interrupt_callback = (AVIOInterruptCB){ interrupted, r };
+    r->format->flags |= AVFMT_FLAG_GENPTS;   // AVI has decoding times only; with B-frames the others follow from them
     av_dict_set(&options, "protocol_whitelist", "file", 0);
     av_dict_set(&options, "format_whitelist", demuxers, 0);
     vj_av_text_clear();
