@@ -40,6 +40,7 @@ vj_status vj_recode_check(void)
 vj_status vj_recoder_create(vj_recoder **out, const vj_recode_config *config, int32_t fps_num, int32_t fps_den, int64_t duration_us)
 {
     *out = NULL;
+    vj_av_start();
     vj_recoder *r = calloc(1, sizeof *r);
     VJ_CHECK(r != NULL, VJ_ERR_NOMEM, "no memory for an encoder");
     r->config = *config;
