@@ -117,6 +117,8 @@ void vj_masks_destroy(vj_masks **masks)
 
 void vj_masks_seed_positions(vj_masks *masks, uint32_t seed) { vj_mt19937_seed(&masks->positions, seed); }
 
+void vj_masks_step(vj_masks *masks, int64_t step) { masks->step = step; }
+
 void vj_masks_slot(vj_masks *masks, int64_t step, int64_t slot)
 {
     masks->step = step;

@@ -29,8 +29,9 @@ void vj_masks_destroy(vj_masks **masks);
 
 // What follows belongs to this slot of this step.
 void vj_masks_slot(vj_masks *masks, int64_t step, int64_t slot);
-// `official` alone: the position generator, seeded by hand (goldens). Sizes: vj_masks_slot's step.
+// `official` alone, for goldens: the position generator seeded by hand; another step for the sizes while it runs on.
 void vj_masks_seed_positions(vj_masks *masks, uint32_t seed);
+void vj_masks_step(vj_masks *masks, int64_t step);
 vj_block_size vj_masks_size(const vj_masks *masks, int mask, vj_token_grid grid);
 
 // All masks of one group: pairs[0 .. config->n). The ids are written into `ids`, room for n * B * N. Groups of a slot
