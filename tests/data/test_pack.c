@@ -39,6 +39,8 @@ static void add_bytes(const char *dir, const char *name, const void *data, size_
     free(path);
 }
 
+static void add_text(const char *dir, const char *name, const char *text) { add_bytes(dir, name, text, strlen(text)); }
+
 static vj_pack_request request_for(const char *out, const vj_pack_source *source)
 {
     vj_pack_request r;
@@ -174,13 +176,13 @@ static void broken_files_are_named_and_left_out(void **state)
     add_video(videos, "a.y4m", 80, 1);
     add_video(below, "b.Y4M", 80, 2);
     assert_ok(vj_file_read(good, &data, &n, 0));
-    add_bytes(videos, "empty.mp4", "", 0);
-    add_bytes(videos, "text.mp4", "this is no video at all, and never was", 38);
+    add_text(videos, "empty.mp4", "");
+    add_text(videos, "text.mp4", "this is no video at all, and never was");
     add_bytes(videos, "header.y4m", data, 40);
-    add_bytes(videos, "playlist.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.y4m\n#EXT-X-ENDLIST\n", 66);
-    add_bytes(videos, "concat.mp4", "ffconcat version 1.0\nfile a.y4m\n", 32);
-    add_bytes(videos, "notes.txt", "nothing", 7);
-    add_bytes(videos, ".hidden.mp4", "nothing", 7);
+    add_text(videos, "playlist.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.y4m\n#EXT-X-ENDLIST\n");
+    add_text(videos, "concat.mp4", "ffconcat version 1.0\nfile a.y4m\n");
+    add_text(videos, "notes.txt", "nothing");
+    add_text(videos, ".hidden.mp4", "nothing");
     char *pipe = join(videos, "pipe.mp4"), *dangling = join(videos, "dangling.mp4"), *circle = join(videos, "circle");
     assert_int_equal(mkfifo(pipe, 0600), 0);
     assert_int_equal(symlink("nowhere", dangling), 0);
@@ -217,11 +219,11 @@ static void nothing_usable_is_one_message(void **state)
     vj_pack_source source = { .name = "v", .path = empty, .weight = -1 };
     vj_pack_request r = request_for(out, &source);
     assert_fails(vj_pack(&r, &report), VJ_ERR_DATA, "no video in");
-    add_bytes(bad, "x.mp4", "nonsense", 8);
+    add_text(bad, "x.mp4", "nonsense");
     source.path = bad;
     assert_fails(vj_pack(&r, &report), VJ_ERR_DATA, "none of the 1 files");
     assert_non_null(strstr(vj_error_text(), "x.mp4"));
-    add_bytes(pictures, "x.png", "nonsense", 8);
+    add_text(pictures, "x.png", "nonsense");
     source.path = pictures;
     assert_fails(vj_pack(&r, &report), VJ_ERR_DATA, "--image-source v=");
     source.image = true;
@@ -277,7 +279,7 @@ static void existing_shards_and_leftovers(void **state)
     for (int64_t i = 0; i < n; i++) aside += vj_str_starts(names[i], "again-out.old-") ? 1 : 0;
     assert_int_equal(aside, 1);
     vj_names_free(&names, n);
-    add_bytes(foreign, "thesis.tex", "x", 1);
+    add_text(foreign, "thesis.tex", "x");
     r.out = foreign;
     assert_fails(vj_pack(&r, &report), VJ_ERR_CONFIG, "thesis.tex");
     char *const all[] = { videos, out, foreign, work, spool, stray };
