@@ -16,7 +16,7 @@
 
 enum { TRIES = 10 };
 
-// ---- drawing ------------------------------------------------------------------------------------------------------------
+// ---- drawing ------------------------------------------------------------------------------------------------------
 
 void vj_crop_fallback(vj_crop *out, const vj_data_config *c, int64_t height, int64_t width)
 {
@@ -35,14 +35,16 @@ void vj_crop_fallback(vj_crop *out, const vj_data_config *c, int64_t height, int
     out->left = (width - out->width) / 2;
 }
 
-void vj_crop_draw(vj_crop *out, const vj_data_config *c, uint64_t seed, uint64_t g, uint32_t aux, int64_t height, int64_t width)
+void vj_crop_draw(vj_crop *out, const vj_data_config *c, uint64_t seed, uint64_t g, uint32_t aux, int64_t height,
+                  int64_t width)
 {
     VJ_ASSERT(height >= 1 && width >= 1);
     const double log_low = log(c->crop_ratio_low), log_high = log(c->crop_ratio_high);
     const double pixels = (double)height * (double)width;
     *out = (vj_crop){ .flip = c->flip && vj_rng_uniform(seed, g, VJ_TAG_FLIP, 0, aux) < 0.5 };
     for (uint32_t t = 0; t < TRIES; t++) {
-        const double u = vj_rng_uniform(seed, g, VJ_TAG_CROP, 4 * t, aux), v = vj_rng_uniform(seed, g, VJ_TAG_CROP, 4 * t + 1, aux);
+        const double u = vj_rng_uniform(seed, g, VJ_TAG_CROP, 4 * t, aux), v =
+            vj_rng_uniform(seed, g, VJ_TAG_CROP, 4 * t + 1, aux);
         const double area = (c->crop_scale_low + u * (c->crop_scale_high - c->crop_scale_low)) * pixels;
         const double ratio = exp(log_low + v * (log_high - log_low));
         const double w = nearbyint(sqrt(area * ratio)), h = nearbyint(sqrt(area / ratio));
@@ -57,7 +59,7 @@ void vj_crop_draw(vj_crop *out, const vj_data_config *c, uint64_t seed, uint64_t
     vj_crop_fallback(out, c, height, width);
 }
 
-// ---- pixels -------------------------------------------------------------------------------------------------------------
+// ---- pixels -------------------------------------------------------------------------------------------------------
 
 struct vj_resampler {
     int64_t side;
@@ -101,7 +103,8 @@ void vj_resampler_destroy(vj_resampler **resampler)
 }
 
 // Neighbours and weight for each of `side` outputs over `size` inputs; offsets are multiplied by `stride`.
-static void make_axis(int64_t side, int64_t size, bool reverse, int32_t stride, int32_t *first, int32_t *second, float *weight)
+static void make_axis(int64_t side, int64_t size, bool reverse, int32_t stride, int32_t *first, int32_t *second,
+                      float *weight)
 {
     const double scale = (double)size / (double)side;
     for (int64_t i = 0; i < side; i++) {
@@ -140,7 +143,8 @@ static const float *squeezed(vj_resampler *r, const uint8_t *box, int64_t pitch,
     return r->rows[into];
 }
 
-static void blend(float *restrict out, const float *restrict a, const float *restrict b, float w, float shift, float factor,
+static void blend(float *restrict out, const float *restrict a, const float *restrict b, float w, float shift,
+                  float factor,
                   int64_t n)
 {
     for (int64_t x = 0; x < n; x++) out[x] = (a[x] + w * (b[x] - a[x]) - shift) * factor;
@@ -157,11 +161,13 @@ static void resample_frame(vj_resampler *r, const uint8_t *box, int64_t pitch, f
         // The first row must not throw out the second one when that is already there.
         const float *a = squeezed(r, box, pitch, r->y0[y], r->row_of[0] == r->y1[y] ? 0 : 1);
         const float *b = squeezed(r, box, pitch, r->y1[y], a == r->rows[0] ? 0 : 1);
-        for (int c = 0; c < 3; c++) blend(out + c * channel + y * S, a + c * S, b + c * S, r->wy[y], mean[c], factor[c], S);
+        for (int c = 0; c < 3; c++)
+            blend(out + c * channel + y * S, a + c * S, b + c * S, r->wy[y], mean[c], factor[c], S);
     }
 }
 
-void vj_resample(vj_resampler *r, const uint8_t *rgb, int64_t n, int64_t height, int64_t width, const vj_crop *crop, float *out,
+void vj_resample(vj_resampler *r, const uint8_t *rgb, int64_t n, int64_t height, int64_t width, const vj_crop *crop,
+                 float *out,
                  int64_t frames)
 {
     VJ_ASSERT(n == frames || n == 1);

@@ -24,7 +24,8 @@ vj_status vj_resampler_create(vj_resampler **out, int64_t side) VJ_MUST_CHECK;
 void vj_resampler_destroy(vj_resampler **resampler);
 // rgb (n, height, width, 3), 8 bits -> out (3, frames, side, side) float32: cropped, resized (bilinear, align_corners =
 // false, no antialiasing), mirrored, (v - 255 mean) / (255 std). n is `frames`, or 1: a picture, copied to all frames.
-void vj_resample(vj_resampler *resampler, const uint8_t *rgb, int64_t n, int64_t height, int64_t width, const vj_crop *crop,
+void vj_resample(vj_resampler *resampler, const uint8_t *rgb, int64_t n, int64_t height, int64_t width,
+                 const vj_crop *crop,
                  float *out, int64_t frames);
 
 #endif

@@ -54,7 +54,8 @@ bool vj_clip_indices_at(int64_t n_frames, int64_t step, int64_t fpc, int64_t end
     return true;
 }
 
-bool vj_clip_indices(int64_t n_frames, int64_t fps_num, int64_t fps_den, int64_t fpc, double fps, uint64_t u, int64_t *index)
+bool vj_clip_indices(int64_t n_frames, int64_t fps_num, int64_t fps_den, int64_t fpc, double fps, uint64_t u,
+                     int64_t *index)
 {
     const int64_t step = vj_clip_step(fps_num, fps_den, fps), length = fpc * step;
     int64_t end = length;

@@ -74,9 +74,11 @@ const vj_field vj_mask_fields[] = {
       .f = { 0, 0.01, 100.0 }, .help = "smallest height / width of a block" },
     { .key = "mask.aspect_high", .kind = VJ_FIELD_FLOAT_LIST, .offset = AT(aspect_high), .text = "[1.5, 1.5]",
       .f = { 0, 0.01, 100.0 }, .help = "largest height / width of a block" },
-    { .key = "mask.max_temporal_keep", .kind = VJ_FIELD_FLOAT_LIST, .offset = AT(max_temporal_keep), .text = "[1.0, 1.0]",
+    { .key = "mask.max_temporal_keep", .kind = VJ_FIELD_FLOAT_LIST, .offset = AT(max_temporal_keep),
+      .text = "[1.0, 1.0]",
       .f = { 0, 0.0, 1.0 }, .help = "context ends after this fraction of the clip" },
-    { .key = "mask.max_keep", .kind = VJ_FIELD_INT_LIST, .offset = AT(max_keep), .text = "[0, 0]", .i = { 0, 0, 1 << 24 },
+    { .key = "mask.max_keep", .kind = VJ_FIELD_INT_LIST, .offset = AT(max_keep), .text = "[0, 0]",
+      .i = { 0, 0, 1 << 24 },
       .help = "most context tokens; 0: no limit" },
     { .kind = VJ_FIELD_END },
 };
@@ -120,7 +122,8 @@ static void check_masks(vj_config *config, vj_mask_config *m)
 {
     m->n = m->blocks.n;
     if (m->n < 1 || m->n > VJ_MAX_MASKS) {
-        vj_config_problem(config, "mask.blocks", "has %lld entries: between 1 and %d masks are possible", (long long)m->n,
+        vj_config_problem(config, "mask.blocks", "has %lld entries: between 1 and %d masks are possible",
+                          (long long)m->n,
                           VJ_MAX_MASKS);
         return;
     }
@@ -155,7 +158,8 @@ void vj_data_config_check(vj_config *config, const vj_data_config *data, vj_mask
     }
     for (int64_t i = 0; i < data->weights.n; i++) {
         if (data->weights.v[i] < 0) {
-            vj_config_problem(config, "data.weights", "%s has weight %g, which must not be negative", data->weights.name[i],
+            vj_config_problem(config, "data.weights", "%s has weight %g, which must not be negative",
+                              data->weights.name[i],
                               data->weights.v[i]);
         }
     }

@@ -6,7 +6,8 @@
 
 typedef enum vj_temporal { VJ_TEMPORAL_PAPER_CODE, VJ_TEMPORAL_PTS } vj_temporal;
 typedef enum vj_mask_rng { VJ_MASK_PHILOX, VJ_MASK_OFFICIAL } vj_mask_rng;
-typedef enum vj_mask_truncate { VJ_TRUNCATE_SLOT, VJ_TRUNCATE_GLOBAL, VJ_TRUNCATE_FIXED, VJ_TRUNCATE_RANK } vj_mask_truncate;
+typedef enum vj_mask_truncate { VJ_TRUNCATE_SLOT, VJ_TRUNCATE_GLOBAL, VJ_TRUNCATE_FIXED,
+                                VJ_TRUNCATE_RANK } vj_mask_truncate;
 
 typedef struct vj_data_config {
     char dir[VJ_TEXT_MAX];           // data.dir: shards made by `vjepa data pack`

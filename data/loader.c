@@ -18,7 +18,7 @@
 #include "runtime/base/thread.h"
 #include "runtime/log/log.h"
 
-// ---- checks -------------------------------------------------------------------------------------------------------------
+// ---- checks -------------------------------------------------------------------------------------------------------
 
 static int64_t largest_fpc(const vj_loader_stage *stage)
 {
@@ -51,7 +51,7 @@ static vj_status check_ranks(const vj_loader_stage *s)
     const int64_t V = s->batch / s->slot;
     VJ_ASSERT(s->world >= 1 && s->rank >= 0 && s->rank < s->world);
     VJ_CHECK(s->world <= V, VJ_ERR_CONFIG,
-             "%d ranks, but a step of train.batch %lld / mask.group %lld has only %lld slots: use at most %lld ranks", s->world,
+             "%d ranks, but a step of train.batch %lld / mask.group %lld has %lld slots: use at most %lld ranks", s->world,
              (long long)s->batch, (long long)s->slot, (long long)V, (long long)V);
     return VJ_OK;
 }
@@ -68,7 +68,8 @@ static vj_status check_shapes(const vj_loader *l)
              l->catalog->dir, l->catalog->n_sources);
     for (int64_t i = 0; i < s->fpc.n; i++) {
         const int64_t fpc = s->fpc.v[i];
-        VJ_CHECK(fpc >= 1 && fpc % s->tubelet == 0, VJ_ERR_CONFIG, "data.fpc %lld is not a multiple of the tubelet %lld",
+        VJ_CHECK(fpc >= 1 && fpc % s->tubelet == 0, VJ_ERR_CONFIG,
+                 "data.fpc %lld is not a multiple of the tubelet %lld",
                  (long long)fpc, (long long)s->tubelet);
         bool fresh = true;
         for (int64_t j = 0; j < i; j++) fresh = fresh && s->fpc.v[j] != fpc;
@@ -76,7 +77,8 @@ static vj_status check_shapes(const vj_loader *l)
         const int64_t side = s->crop / s->patch;
         VJ_TRY(vj_masks_check(&l->mask_config, (vj_token_grid){ .t = fpc / s->tubelet, .h = side, .w = side }));
     }
-    VJ_CHECK(groups <= VJ_MAX_GROUPS, VJ_ERR_CONFIG, "data.fpc has %d different values, at most %d are possible", groups, VJ_MAX_GROUPS);
+    VJ_CHECK(groups <= VJ_MAX_GROUPS, VJ_ERR_CONFIG, "data.fpc has %d different values, at most %d are possible",
+             groups, VJ_MAX_GROUPS);
     return VJ_OK;
 }
 
@@ -90,21 +92,21 @@ static uint64_t catalog_digest(const vj_catalog *c)
 static vj_status check_state(const vj_loader *l, const vj_loader_state *state)
 {
     VJ_CHECK(state->catalog_digest == catalog_digest(l->catalog), VJ_ERR_CONFIG,
-             "%s does not hold the data that the checkpoint was trained on (catalogue %.16s, the checkpoint has %016llx): set "
-             "data.dir to the old shards, or start a new run",
+             "%s does not hold the data that the checkpoint was trained on (catalogue %.16s, the checkpoint has %016llx): "
+             "set data.dir to the old shards, or start a new run",
              l->catalog->dir, l->catalog->digest, (unsigned long long)state->catalog_digest);
     VJ_CHECK(state->plan_digest == l->plan->digest, VJ_ERR_CONFIG,
-             "the order of samples is not the checkpoint's (plan %016llx, the checkpoint has %016llx): seed, data.weights and "
-             "data.batch_exact must stay as they were",
+             "the order of samples is not the checkpoint's (plan %016llx, the checkpoint has %016llx): seed, data.weights "
+             "and data.batch_exact must stay as they were",
              (unsigned long long)l->plan->digest, (unsigned long long)state->plan_digest);
     VJ_CHECK(vj_quarantine_contains_digest(l->quarantine, state->quarantine_digest), VJ_ERR_CONFIG,
-             "the list of bad samples (%lld entries) lacks some that the checkpoint knew (digest %016llx): give the list that "
-             "was saved with it",
+             "the list of bad samples (%lld entries) lacks some that the checkpoint knew (digest %016llx): give the list "
+             "that was saved with it",
              (long long)vj_quarantine_count(l->quarantine, -1), (unsigned long long)state->quarantine_digest);
     return VJ_OK;
 }
 
-// ---- opening --------------------------------------------------------------------------------------------------------------
+// ---- opening ------------------------------------------------------------------------------------------------------
 
 static vj_status allocate_ring(vj_loader *l)
 {
@@ -115,7 +117,8 @@ static vj_status allocate_ring(vj_loader *l)
     vj_bytes_text(need, (double)bytes);
     vj_bytes_text(have, (double)memory);
     VJ_CHECK(bytes < memory, VJ_ERR_NOMEM,
-             "the loader needs %s for %lld batches of %lld clips, this machine has %s: lower train.batch or data.prefetch", need,
+             "the loader needs %s for %lld batches of %lld clips, this machine has %s: lower train.batch or data.prefetch",
+             need,
              (long long)l->config.prefetch + 1, (long long)samples, have);
     const int64_t side = s->crop / s->patch, tokens = l->longest / s->tubelet * side * side;
     l->n_ring = l->config.prefetch + 1;   // one more is in the consumer's hands
@@ -124,8 +127,10 @@ static vj_status allocate_ring(vj_loader *l)
         vj_loader_entry *e = &l->ring[i];
         VJ_TRY(vj_host_alloc(&e->batch.slots, (size_t)l->n_slots * sizeof *e->batch.slots, "slots of a batch"));
         VJ_TRY(vj_host_alloc(&e->samples, (size_t)samples * sizeof *e->samples, "samples of a batch"));
-        VJ_TRY(vj_host_alloc(&e->clips, (size_t)(samples * 3 * l->longest * s->crop * s->crop) * sizeof *e->clips, "clips of a batch"));
-        VJ_TRY(vj_host_alloc(&e->ids, (size_t)(l->mask_config.n * samples * tokens) * sizeof *e->ids, "masks of a batch"));
+        VJ_TRY(vj_host_alloc(&e->clips, (size_t)(samples * 3 * l->longest * s->crop * s->crop) * sizeof *e->clips,
+                             "clips of a batch"));
+        VJ_TRY(vj_host_alloc(&e->ids, (size_t)(l->mask_config.n * samples * tokens) * sizeof *e->ids,
+                             "masks of a batch"));
         VJ_TRY(vj_host_alloc(&e->g, (size_t)samples * sizeof *e->g, "sample numbers of a batch"));
     }
     return vj_masks_create(&l->masks, &l->mask_config, s->seed, s->slot, tokens);
@@ -155,7 +160,8 @@ static vj_status start_threads(vj_loader *l)
 
 static vj_status open_data(vj_loader *l, const vj_loader_state *state, const char *quarantine_json)
 {
-    VJ_CHECK(l->config.dir[0] != 0, VJ_ERR_CONFIG, "data.dir is not set: give the folder of shards that `vjepa data pack` made");
+    VJ_CHECK(l->config.dir[0] != 0, VJ_ERR_CONFIG,
+             "data.dir is not set: give the folder of shards that `vjepa data pack` made");
     VJ_TRY(check_ranks(&l->stage));
     VJ_TRY(vj_catalog_read(&l->catalog, l->config.dir));
     VJ_TRY(check_shapes(l));
@@ -187,7 +193,8 @@ static void make_locks(vj_loader *l)
     pthread_condattr_destroy(&monotonic);
 }
 
-vj_status vj_loader_open(vj_loader **out, const vj_data_config *config, const vj_mask_config *masks, const vj_loader_stage *stage,
+vj_status vj_loader_open(vj_loader **out, const vj_data_config *config, const vj_mask_config *masks,
+                         const vj_loader_stage *stage,
                          const vj_loader_state *state, const char *quarantine_json)
 {
     *out = NULL;
@@ -251,7 +258,7 @@ void vj_loader_close(vj_loader **loader)
     *loader = NULL;
 }
 
-// ---- the consumer -----------------------------------------------------------------------------------------------------------
+// ---- the consumer -------------------------------------------------------------------------------------------------
 
 vj_status vj_loader_next(vj_loader *l, const vj_batch **batch)
 {
@@ -260,7 +267,8 @@ vj_status vj_loader_next(vj_loader *l, const vj_batch **batch)
     pthread_mutex_lock(&l->mutex);
     if (l->delivered - l->released == l->n_ring) {
         pthread_mutex_unlock(&l->mutex);
-        VJ_FAIL(VJ_ERR_BUG, "all %lld batches of the loader are held: release one before asking for the next", (long long)l->n_ring);
+        VJ_FAIL(VJ_ERR_BUG, "all %lld batches of the loader are held: release one before asking for the next",
+                (long long)l->n_ring);
     }
     vj_loader_entry *e = vj_loader_entry_of(l, l->delivered);
     while (l->planned <= l->delivered || e->left > 0) pthread_cond_wait(&l->ready, &l->mutex);
@@ -296,7 +304,10 @@ void vj_loader_state_get(const vj_loader *loader, vj_loader_state *out)
     out->quarantine_digest = vj_quarantine_digest(l->quarantine);
 }
 
-vj_status vj_loader_quarantine(const vj_loader *loader, char **json) { return vj_quarantine_to_json(loader->quarantine, json); }
+vj_status vj_loader_quarantine(const vj_loader *loader, char **json)
+{
+    return vj_quarantine_to_json(loader->quarantine, json);
+}
 
 void vj_loader_stats_get(const vj_loader *loader, vj_loader_stats *out)
 {
@@ -322,7 +333,7 @@ vj_status vj_loader_origin(const vj_loader *loader, const vj_batch *batch, int64
     return VJ_OK;
 }
 
-// ---- summary ------------------------------------------------------------------------------------------------------------
+// ---- summary ------------------------------------------------------------------------------------------------------
 
 vj_status vj_data_summary_read(const char *dir, vj_data_summary *out)
 {

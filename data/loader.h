@@ -68,7 +68,8 @@ typedef struct vj_sample_origin {
     int substitution;             // 0: the first choice
     bool image;
 } vj_sample_origin;
-vj_status vj_loader_origin(const vj_loader *loader, const vj_batch *batch, int64_t index, vj_sample_origin *out) VJ_MUST_CHECK;
+vj_status vj_loader_origin(const vj_loader *loader, const vj_batch *batch, int64_t index,
+                           vj_sample_origin *out) VJ_MUST_CHECK;
 
 // Host memory of the batches that the loader keeps ready, for `config check`.
 int64_t vj_loader_bytes(const vj_data_config *config, const vj_mask_config *masks, const vj_loader_stage *stage);

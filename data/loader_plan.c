@@ -11,7 +11,7 @@
 #include "runtime/base/rng.h"
 #include "runtime/base/str.h"
 
-// ---- held-out order -------------------------------------------------------------------------------------------------------
+// ---- held-out order -----------------------------------------------------------------------------------------------
 
 // A window with what its place depends on: windows of one file are spread evenly over the whole cycle, so that
 // neighbours come from different files wherever that is possible.
@@ -59,7 +59,8 @@ vj_status vj_loader_list_held(vj_loader *l)
     vj_status status = list && l->held ? VJ_OK : vj_fail(VJ_ERR_NOMEM, "no memory for the list of held-out windows");
     for (int64_t i = 0; i < n && status == VJ_OK; i++) {
         vj_sample_info info = { 0 };
-        const uint64_t at = n < all ? vj_perm(l->stage.seed, (uint64_t)i, (uint64_t)all, VJ_TAG_HOLD_OUT, 0) : (uint64_t)i;
+        const uint64_t at = n < all ? vj_perm(l->stage.seed, (uint64_t)i, (uint64_t)all, VJ_TAG_HOLD_OUT, 0)
+            : (uint64_t)i;
         list[i].window = held_window(l->catalog, (int64_t)at);
         status = vj_shards_info(l->shards, list[i].window.source, true, list[i].window.row, &info);
         list[i].file = info.file_key;
@@ -79,7 +80,7 @@ vj_status vj_loader_list_held(vj_loader *l)
     return status;
 }
 
-// ---- one step -------------------------------------------------------------------------------------------------------------
+// ---- one step -----------------------------------------------------------------------------------------------------
 
 // Frames per clip of a source, and its place in the configured list: equal values are one group.
 int64_t vj_loader_fpc(const vj_loader *l, int source, int *fpc_index)
@@ -119,7 +120,8 @@ static vj_status plan_slot(vj_loader *l, vj_loader_entry *e, int64_t own, vj_slo
     vj_masks_slot(l->masks, e->batch.step, slot->index);
     for (int index = 0; index < l->stage.fpc.n; index++) {
         const int64_t fpc = l->stage.fpc.v[index];
-        vj_clip_group group = { .fpc_index = index, .F = fpc, .height = S, .width = S, .clips = clip, .dtype = VJ_F32, .g = g,
+        vj_clip_group group =
+            { .fpc_index = index, .F = fpc, .height = S, .width = S, .clips = clip, .dtype = VJ_F32, .g = g,
                                 .n_pairs = (int)l->mask_config.n };
         for (int64_t b = 0; b < B; b++) {
             int at;
@@ -152,7 +154,8 @@ static vj_status plan_entry(vj_loader *l, vj_loader_entry *e, int64_t number)
         vj_slot *slot = &e->batch.slots[own];
         slot->index = l->first_slot + own;
         for (int64_t b = 0; b < l->stage.slot; b++) {
-            choose_sample(l, e->batch.first + (uint64_t)(slot->index * l->stage.slot + b), &e->samples[own * l->stage.slot + b]);
+            choose_sample(l, e->batch.first + (uint64_t)(slot->index * l->stage.slot + b),
+                          &e->samples[own * l->stage.slot + b]);
         }
         VJ_TRY_CTX(plan_slot(l, e, own, slot), "making the masks of step %lld, slot %lld", (long long)e->batch.step,
                    (long long)slot->index);

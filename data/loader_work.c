@@ -40,7 +40,7 @@ typedef struct worker {
 // What one sample cost.
 typedef struct cost { int64_t decoded, used, padded; } cost;
 
-// ---- reading ----------------------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------------------------
 
 // Sleeps unless the loader is being closed; false then.
 static bool pause_for(vj_loader *l, double seconds)
@@ -76,9 +76,10 @@ static vj_status read_sample(worker *w, int source, int64_t row, vj_sample_info 
     }
 }
 
-// ---- decoding ---------------------------------------------------------------------------------------------------------
+// ---- decoding -----------------------------------------------------------------------------------------------------
 
-static vj_status decode_clip(worker *w, const vj_sample_info *info, const vj_loader_sample *s, uint32_t attempt, vj_frames *frames,
+static vj_status decode_clip(worker *w, const vj_sample_info *info, const vj_loader_sample *s, uint32_t attempt,
+                             vj_frames *frames,
                              cost *c)
 {
     const vj_loader *l = w->l;
@@ -116,7 +117,7 @@ static vj_status make_clip(worker *w, vj_loader_sample *s, int64_t row, uint32_t
     return VJ_OK;
 }
 
-// ---- substitution -----------------------------------------------------------------------------------------------------
+// ---- substitution -------------------------------------------------------------------------------------------------
 
 static int64_t rows_of(const vj_loader *l, int source)
 {
@@ -154,9 +155,11 @@ static vj_status put_in_quarantine(vj_loader *l, const vj_loader_sample *s, int6
     if (count <= allowed_bad(l, s->source)) return VJ_OK;
     vj_quarantine_describe(l->quarantine, s->source, 5, list, sizeof list);
     VJ_FAIL(VJ_ERR_DATA,
-            "source %s: %lld of %lld samples are bad, %lld are allowed (data.max_bad=%g, at least 3); `vjepa data verify %s` "
-            "tells more. The first ones:%s",
-            name, (long long)count, (long long)rows_of(l, s->source), (long long)allowed_bad(l, s->source), l->config.max_bad,
+            "source %s: %lld of %lld samples are bad, %lld are allowed (data.max_bad=%g, at least 3); `vjepa data verify "
+            "%s` tells more. The first ones:%s",
+            name, (long long)count, (long long)rows_of(l,
+                                                       s->source), (long long)allowed_bad(l,
+                                                                                          s->source), l->config.max_bad,
             l->catalog->dir, list);
 }
 
@@ -164,7 +167,8 @@ static vj_status make_sample(worker *w, vj_loader_sample *s, cost *c)
 {
     vj_loader *l = w->l;
     for (uint32_t attempt = 0; attempt <= VJ_SUBSTITUTES; attempt++) {
-        const int64_t row = attempt == 0 ? s->row : vj_order_substitute(l->stage.seed, s->g, attempt, rows_of(l, s->source));
+        const int64_t row = attempt == 0 ? s->row
+            : vj_order_substitute(l->stage.seed, s->g, attempt, rows_of(l, s->source));
         if (vj_quarantine_has(l->quarantine, s->source, row)) continue;
         s->key = 0;
         const vj_status status = make_clip(w, s, row, attempt, c);
@@ -182,7 +186,7 @@ static vj_status make_sample(worker *w, vj_loader_sample *s, cost *c)
             l->catalog->sources[s->source].name, VJ_SUBSTITUTES, (unsigned long long)s->g, list);
 }
 
-// ---- threads ----------------------------------------------------------------------------------------------------------
+// ---- threads ------------------------------------------------------------------------------------------------------
 
 static vj_status worker_create(worker *w, vj_loader *l)
 {

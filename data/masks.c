@@ -25,7 +25,7 @@ struct vj_masks {
     int64_t *K, *P;               // (samples)
 };
 
-// ---- sizes --------------------------------------------------------------------------------------------------------------
+// ---- sizes --------------------------------------------------------------------------------------------------------
 
 static vj_block_size size_of(const vj_mask_config *c, int m, vj_token_grid grid, const double u[3])
 {
@@ -54,20 +54,24 @@ vj_block_size vj_masks_size(const vj_masks *masks, int mask, vj_token_grid grid)
 
 vj_status vj_masks_check(const vj_mask_config *c, vj_token_grid grid)
 {
-    VJ_CHECK(c->truncate == VJ_TRUNCATE_SLOT, VJ_ERR_CONFIG, "mask.truncate: only 'slot' is there; the others come with ranks");
+    VJ_CHECK(c->truncate == VJ_TRUNCATE_SLOT, VJ_ERR_CONFIG,
+             "mask.truncate: only 'slot' is there; the others come with ranks");
     VJ_CHECK(c->n >= 1 && c->n <= VJ_MAX_MASKS, VJ_ERR_CONFIG, "mask.blocks: %lld masks, between 1 and %d are possible",
              (long long)c->n, VJ_MAX_MASKS);
     VJ_CHECK(grid.t >= 1 && grid.h >= 1 && grid.w >= 1, VJ_ERR_CONFIG, "a clip of %lld x %lld x %lld tokens is empty",
              (long long)grid.t, (long long)grid.h, (long long)grid.w);
     for (int m = 0; m < c->n; m++) {
         VJ_CHECK(c->blocks.v[m] >= 1 && c->blocks.v[m] * 3 <= VJ_MASK_DRAWS, VJ_ERR_CONFIG,
-                 "mask.blocks: entry %d is %lld, between 1 and %d are possible", m + 1, (long long)c->blocks.v[m], VJ_MASK_DRAWS / 3);
+                 "mask.blocks: entry %d is %lld, between 1 and %d are possible", m + 1, (long long)c->blocks.v[m],
+                 VJ_MASK_DRAWS / 3);
         VJ_CHECK(c->aspect_low.v[m] > 0, VJ_ERR_CONFIG, "mask.aspect_low: entry %d is %g, it must be positive", m + 1,
                  c->aspect_low.v[m]);
         // Height grows with the aspect ratio, width falls; both grow with the area.
-        const vj_block_size low = size_of(c, m, grid, (double[3]){ 0, 0, 0 }), high = size_of(c, m, grid, (double[3]){ 0, 0, 1 });
+        const vj_block_size low = size_of(c, m, grid, (double[3]){ 0, 0, 0 });
+        const vj_block_size high = size_of(c, m, grid, (double[3]){ 0, 0, 1 });
         VJ_CHECK(low.h >= 1 && high.w >= 1, VJ_ERR_CONFIG,
-                 "mask.spatial_low: entry %d, %g, cuts no whole token out of %lld x %lld; use a larger share or more tokens", m + 1,
+                 "mask.spatial_low: entry %d, %g, cuts no whole token out of %lld x %lld; use a larger share or more tokens",
+                 m + 1,
                  c->spatial_low.v[m], (long long)grid.h, (long long)grid.w);
         const vj_block_size least = size_of(c, m, grid, (double[3]){ 0, 0, 0.5 });
         VJ_CHECK(low.t < grid.t || least.h < grid.h || least.w < grid.w, VJ_ERR_CONFIG,
@@ -77,7 +81,7 @@ vj_status vj_masks_check(const vj_mask_config *c, vj_token_grid grid)
     return VJ_OK;
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------------------------
 
 vj_status vj_masks_create(vj_masks **out, const vj_mask_config *config, uint64_t seed, int64_t samples, int64_t tokens)
 {
@@ -95,7 +99,8 @@ vj_status vj_masks_create(vj_masks **out, const vj_mask_config *config, uint64_t
     m->P = calloc((size_t)samples, sizeof *m->P);
     if (!m->kept || !m->ctx || !m->tgt || !m->K || !m->P) {
         vj_masks_destroy(&m);
-        VJ_FAIL(VJ_ERR_NOMEM, "no memory for masks of %lld samples x %lld tokens", (long long)samples, (long long)tokens);
+        VJ_FAIL(VJ_ERR_NOMEM, "no memory for masks of %lld samples x %lld tokens", (long long)samples,
+                (long long)tokens);
     }
     vj_masks_slot(m, 0, 0);
     *out = m;
@@ -124,10 +129,11 @@ void vj_masks_slot(vj_masks *masks, int64_t step, int64_t slot)
     masks->step = step;
     masks->slot = slot;
     if (masks->config->rng != VJ_MASK_OFFICIAL) return;
-    vj_masks_seed_positions(masks, (uint32_t)vj_rng_u64(masks->seed, (uint64_t)step, VJ_TAG_MASK_SEED, 0, (uint32_t)slot));
+    const uint64_t seed = vj_rng_u64(masks->seed, (uint64_t)step, VJ_TAG_MASK_SEED, 0, (uint32_t)slot);
+    vj_masks_seed_positions(masks, (uint32_t)seed);
 }
 
-// ---- one sample -----------------------------------------------------------------------------------------------------------
+// ---- one sample ---------------------------------------------------------------------------------------------------
 
 typedef struct sample_key { uint64_t g; uint32_t redraw; uint32_t mask; } sample_key;
 
@@ -147,7 +153,8 @@ static void cut_blocks(vj_masks *m, const sample_key *key, vj_token_grid grid, v
         const int64_t left = draw_position(m, key, 3 * block + 1, grid.w - size.w);
         const int64_t start = draw_position(m, key, 3 * block + 2, grid.t - size.t);
         for (int64_t t = start; t < start + size.t; t++) {
-            for (int64_t y = top; y < top + size.h; y++) memset(m->kept + (t * grid.h + y) * grid.w + left, 0, (size_t)size.w);
+            uint8_t *row = m->kept + (t * grid.h + top) * grid.w + left;
+            for (int64_t y = 0; y < size.h; y++) memset(row + y * grid.w, 0, (size_t)size.w);
         }
     }
     int64_t duration = (int64_t)((double)grid.t * m->config->max_temporal_keep.v[key->mask]);
@@ -173,22 +180,24 @@ static vj_status draw_sample(vj_masks *m, int mask, vj_token_grid grid, vj_block
         if (K > 0) return VJ_OK;
     }
     VJ_FAIL(VJ_ERR_CONFIG,
-            "mask %d: %lld blocks of %lld x %lld x %lld left no context in %d drawings of a clip of %lld x %lld x %lld tokens; "
-            "lower mask.blocks or mask.spatial_high",
+            "mask %d: %lld blocks of %lld x %lld x %lld left no context in %d drawings of a clip of %lld x %lld x %lld "
+            "tokens; lower mask.blocks or mask.spatial_high",
             mask + 1, (long long)m->config->blocks.v[mask], (long long)size.t, (long long)size.h, (long long)size.w,
             VJ_MASK_REDRAWS, (long long)grid.t, (long long)grid.h, (long long)grid.w);
 }
 
-// ---- groups ---------------------------------------------------------------------------------------------------------------
+// ---- groups -------------------------------------------------------------------------------------------------------
 
-vj_status vj_masks_group(vj_masks *m, vj_token_grid grid, const uint64_t *g, int64_t B, int32_t *ids, vj_mask_pair *pairs)
+vj_status vj_masks_group(vj_masks *m, vj_token_grid grid, const uint64_t *g, int64_t B, int32_t *ids,
+                         vj_mask_pair *pairs)
 {
     const vj_mask_config *c = m->config;
     const int64_t N = grid.t * grid.h * grid.w;
     VJ_ASSERT(B >= 1 && B <= m->samples && N >= 1 && N <= m->tokens);
     for (int mask = 0; mask < c->n; mask++) {
         const vj_block_size size = vj_masks_size(m, mask, grid);
-        VJ_CHECK(size.h >= 1 && size.w >= 1, VJ_ERR_CONFIG, "mask %d: a block of %lld x %lld tokens; raise mask.spatial_low",
+        VJ_CHECK(size.h >= 1 && size.w >= 1, VJ_ERR_CONFIG,
+                 "mask %d: a block of %lld x %lld tokens; raise mask.spatial_low",
                  mask + 1, (long long)size.h, (long long)size.w);
         int64_t K = N, P = N;
         for (int64_t b = 0; b < B; b++) {

@@ -36,11 +36,13 @@ vj_block_size vj_masks_size(const vj_masks *masks, int mask, vj_token_grid grid)
 
 // All masks of one group: pairs[0 .. config->n). The ids are written into `ids`, room for n * B * N. Groups of a slot
 // must come in order (`official` depends on it). VJ_ERR_CONFIG when no context can be found.
-vj_status vj_masks_group(vj_masks *masks, vj_token_grid grid, const uint64_t *g, int64_t B, int32_t *ids, vj_mask_pair *pairs)
+vj_status vj_masks_group(vj_masks *masks, vj_token_grid grid, const uint64_t *g, int64_t B, int32_t *ids,
+                         vj_mask_pair *pairs)
     VJ_MUST_CHECK;
 
 // Mean and largest K and P per mask over `steps` steps of slots with B samples: what `config check` counts with.
-typedef struct vj_mask_counts { double mean_K, mean_P, mean_KK; int64_t max_K, max_P; } vj_mask_counts;   // KK: mean of K^2
+typedef struct vj_mask_counts { double mean_K, mean_P, mean_KK; int64_t max_K,
+                                max_P; } vj_mask_counts;   // KK: mean of K^2
 vj_status vj_masks_simulate(const vj_mask_config *config, uint64_t seed, vj_token_grid grid, int64_t B, int64_t steps,
                             vj_mask_counts out[VJ_MAX_MASKS]) VJ_MUST_CHECK;
 

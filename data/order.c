@@ -16,7 +16,7 @@
 
 static const uint64_t largest_block = (uint64_t)1 << 40;
 
-// ---- weights ------------------------------------------------------------------------------------------------------------
+// ---- weights ------------------------------------------------------------------------------------------------------
 
 static uint64_t gcd(uint64_t a, uint64_t b)
 {
@@ -67,14 +67,16 @@ static uint64_t default_block(const uint64_t *weights, int n, uint64_t total)
     return block;
 }
 
-// ---- plans --------------------------------------------------------------------------------------------------------------
+// ---- plans --------------------------------------------------------------------------------------------------------
 
 static vj_status check_source(const char *name, int64_t rows, uint64_t weight, uint64_t block, uint64_t total)
 {
     if (weight == 0) return VJ_OK;
-    VJ_CHECK(rows > 0, VJ_ERR_CONFIG, "source %s has a weight but no training samples: pack some, or set data.weights", name);
+    VJ_CHECK(rows > 0, VJ_ERR_CONFIG, "source %s has a weight but no training samples: pack some, or set data.weights",
+             name);
     VJ_CHECK((unsigned __int128)block * weight >= (unsigned __int128)2 * total, VJ_ERR_CONFIG,
-             "source %s: %llu of %llu shares give it fewer than two samples in a block of %llu; raise its weight%s", name,
+             "source %s: %llu of %llu shares give it fewer than two samples in a block of %llu; raise its weight%s",
+             name,
              (unsigned long long)weight, (unsigned long long)total, (unsigned long long)block,
              block < largest_block ? " or train.batch, or set data.batch_exact=false" : "");
     return VJ_OK;
@@ -87,7 +89,8 @@ static void digest_plan(vj_plan *p)
     for (int s = 0; s < p->n; s++) vj_str_printf(&text, "rows %lld\n", (long long)p->rows[s]);
     for (int k = 0; k < p->n_segments; k++) {
         const vj_plan_segment *seg = &p->segments[k];
-        vj_str_printf(&text, "segment %llu block %llu\n", (unsigned long long)seg->first, (unsigned long long)seg->block);
+        vj_str_printf(&text, "segment %llu block %llu\n", (unsigned long long)seg->first,
+                      (unsigned long long)seg->block);
         for (int s = 0; s < p->n; s++) {
             vj_str_printf(&text, "%llu %llu\n", (unsigned long long)seg->weight[s], (unsigned long long)seg->base[s]);
         }
@@ -165,7 +168,8 @@ static vj_status configured_weights(const vj_catalog *catalog, const vj_weight_l
             continue;
         }
         const char *near = vj_nearest(list->name[i], names);
-        VJ_FAIL(VJ_ERR_CONFIG, "data.weights: %s has no source '%s'%s%s%s (`vjepa data ls` lists its sources)", catalog->dir,
+        VJ_FAIL(VJ_ERR_CONFIG, "data.weights: %s has no source '%s'%s%s%s (`vjepa data ls` lists its sources)",
+                catalog->dir,
                 list->name[i], near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     return VJ_OK;
@@ -180,14 +184,16 @@ vj_status vj_plan_from_catalog(vj_plan **out, uint64_t seed, const vj_catalog *c
     uint64_t integers[VJ_MAX_SOURCES];
     *out = NULL;
     const int n = catalog->n_sources;
-    VJ_CHECK(n >= 1 && n <= VJ_MAX_SOURCES, VJ_ERR_DATA, "%s has %d sources, between 1 and %d are possible", catalog->dir, n,
+    VJ_CHECK(n >= 1 && n <= VJ_MAX_SOURCES, VJ_ERR_DATA, "%s has %d sources, between 1 and %d are possible",
+             catalog->dir, n,
              (int)VJ_MAX_SOURCES);
     for (int s = 0; s < n; s++) {
         names[s] = catalog->sources[s].name;
         rows[s] = catalog->sources[s].train.rows;
         // A source whose few windows are all held out has nothing to train on and no weight unless one is asked for.
         if (config->weights.n == 0 && rows[s] > 0) weights[s] = catalog->sources[s].weight;
-        VJ_CHECK(isfinite(weights[s]) && weights[s] >= 0, VJ_ERR_DATA, "%s: source %s has weight %g", catalog->dir, names[s],
+        VJ_CHECK(isfinite(weights[s]) && weights[s] >= 0, VJ_ERR_DATA, "%s: source %s has weight %g", catalog->dir,
+                 names[s],
                  weights[s]);
     }
     VJ_TRY(configured_weights(catalog, &config->weights, weights));
@@ -195,7 +201,7 @@ vj_status vj_plan_from_catalog(vj_plan **out, uint64_t seed, const vj_catalog *c
     return vj_plan_create(out, seed, n, names, rows, integers, config->batch_exact ? (uint64_t)batch : 0);
 }
 
-// ---- order --------------------------------------------------------------------------------------------------------------
+// ---- order --------------------------------------------------------------------------------------------------------
 
 uint64_t vj_plan_before(const vj_plan_segment *seg, int source, uint64_t b)
 {
@@ -218,7 +224,8 @@ vj_ref vj_order(const vj_plan *plan, uint64_t g)
             vj_ref ref = { .source = s, .ordinal = seg->base[s] + before + (slot - first) };
             const uint64_t rows = (uint64_t)plan->rows[s];
             ref.epoch = ref.ordinal / rows;
-            ref.row = (int64_t)vj_perm(plan->seed, ref.ordinal % rows, rows, VJ_TAG_SOURCE + (uint32_t)s, (uint32_t)ref.epoch);
+            ref.row = (int64_t)vj_perm(plan->seed, ref.ordinal % rows, rows, VJ_TAG_SOURCE + (uint32_t)s,
+                                       (uint32_t)ref.epoch);
             return ref;
         }
         first += quota;

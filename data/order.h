@@ -1,7 +1,7 @@
 // Which sample comes when: g -> source, ordinal, row; a pure function without I/O (spec/data.md 4.1 to 4.4).
 //
-// g counts every sample of a run. A plan mixes the sources in blocks of B samples; each block holds each source in exact
-// proportion, so source s has delivered floor-or-ceil of its share at every block end, for ever. Inside a source the
+// g counts every sample of a run. A plan mixes the sources in blocks of B samples; each block holds each source in
+// exact proportion, so source s has delivered floor-or-ceil of its share at every block end, for ever. Inside a source the
 // ordinals 0, 1, 2, ... walk through a permutation of its rows, a new one per source epoch.
 #ifndef VJ_DATA_ORDER_H
 #define VJ_DATA_ORDER_H
@@ -35,7 +35,7 @@ typedef struct vj_ref {
     int64_t row;
 } vj_ref;
 
-// `block` 0: the default of 4.4. A positive weight needs rows, and block * weight / total >= 2: VJ_ERR_CONFIG otherwise.
+// `block` 0: the default of 4.4. A positive weight needs rows and block * weight / total >= 2, else VJ_ERR_CONFIG.
 vj_status vj_plan_create(vj_plan **out, uint64_t seed, int n, const char *const *names, const int64_t *rows,
                          const uint64_t *weights, uint64_t block) VJ_MUST_CHECK;
 // The plan of a run: weights from config->weights, else from the catalogue; blocks of `batch` with data.batch_exact.

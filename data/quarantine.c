@@ -121,14 +121,15 @@ void vj_quarantine_describe(vj_quarantine *q, int source, int most, char *out, s
     for (int64_t i = 0; i < q->n && most > 0 && used + 1 < size; i++) {
         const vj_quarantined *e = &q->list[i];
         if (e->source != source) continue;
-        const int wrote = snprintf(out + used, size - used, "\n  %s (key %016llx): %s", e->where, (unsigned long long)e->key, e->reason);
+        const int wrote = snprintf(out + used, size - used, "\n  %s (key %016llx): %s", e->where,
+                                   (unsigned long long)e->key, e->reason);
         if (wrote > 0) used += (size_t)wrote;
         most--;
     }
     pthread_mutex_unlock(&q->mutex);
 }
 
-// ---- digests ------------------------------------------------------------------------------------------------------------
+// ---- digests ------------------------------------------------------------------------------------------------------
 
 // A sum over rows: any order of finding gives the same, and the sums on the way tell every set this list has been.
 uint64_t vj_quarantine_digest(vj_quarantine *q)
@@ -153,7 +154,7 @@ bool vj_quarantine_contains_digest(vj_quarantine *q, uint64_t digest)
     return found;
 }
 
-// ---- JSON ---------------------------------------------------------------------------------------------------------------
+// ---- JSON ---------------------------------------------------------------------------------------------------------
 
 vj_status vj_quarantine_to_json(vj_quarantine *q, char **json)
 {
@@ -196,7 +197,8 @@ static vj_status add_json_entry(vj_quarantine *q, const vj_json *v)
     }
     VJ_CHECK(e.source >= 0, VJ_ERR_CONFIG, "%s has no source '%s'", q->catalog->dir, source);
     const int64_t rows = q->catalog->sources[e.source].train.rows;
-    VJ_CHECK(e.row >= 0 && e.row < rows, VJ_ERR_CONFIG, "source %s has %lld rows, not row %lld", source, (long long)rows,
+    VJ_CHECK(e.row >= 0 && e.row < rows, VJ_ERR_CONFIG, "source %s has %lld rows, not row %lld", source,
+             (long long)rows,
              (long long)e.row);
     snprintf(e.where, sizeof e.where, "%s", where);
     snprintf(e.reason, sizeof e.reason, "%s", reason);
@@ -213,7 +215,8 @@ vj_status vj_quarantine_add_json(vj_quarantine *q, const char *json)
     const vj_json *root = vj_json_root(doc), *samples = vj_json_get(root, "samples");
     VJ_TRY_GOTO(vj_json_i64(root, "version", &version), done);
     if (version != 1 || !vj_json_is_array(samples)) {
-        status = vj_fail(VJ_ERR_CONFIG, "quarantine list: version %lld or no 'samples': expected version 1 with an array",
+        status = vj_fail(VJ_ERR_CONFIG,
+                         "quarantine list: version %lld or no 'samples': expected version 1 with an array",
                          (long long)version);
         goto done;
     }

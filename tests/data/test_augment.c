@@ -13,7 +13,8 @@
 
 static vj_data_config paper(void)
 {
-    return (vj_data_config){ .crop_scale_low = 0.3, .crop_scale_high = 1, .crop_ratio_low = 0.75, .crop_ratio_high = 1.35, .flip = true };
+    return (vj_data_config){ .crop_scale_low = 0.3, .crop_scale_high = 1, .crop_ratio_low = 0.75,
+                             .crop_ratio_high = 1.35, .flip = true };
 }
 
 // The first try of a sample, written out from its four draws.
@@ -81,7 +82,8 @@ static void boxes_are_inside(void **state)
 {
     (void)state;
     const vj_data_config config = paper();
-    static const int64_t sizes[][2] = { { 240, 320 }, { 320, 180 }, { 1, 1 }, { 1, 500 }, { 500, 1 }, { 2, 3 }, { 1080, 1920 } };
+    static const int64_t sizes[][2] =
+        { { 240, 320 }, { 320, 180 }, { 1, 1 }, { 1, 500 }, { 500, 1 }, { 2, 3 }, { 1080, 1920 } };
     int flips = 0, fallbacks[7] = { 0 };
     for (size_t k = 0; k < 7; k++) {
         for (uint64_t g = 0; g < 2000; g++) {
@@ -125,7 +127,7 @@ static void impossible_scale_gives_the_fixed_box(void **state)
     }
 }
 
-// ---- pixels -------------------------------------------------------------------------------------------------------------
+// ---- pixels -------------------------------------------------------------------------------------------------------
 
 static uint8_t *noise(int64_t bytes, uint64_t seed)
 {
@@ -135,7 +137,8 @@ static uint8_t *noise(int64_t bytes, uint64_t seed)
 }
 
 // One value, in double, straight from the definition.
-static double oracle(const uint8_t *frame, int64_t width, const vj_crop *crop, int64_t side, int channel, int64_t y, int64_t x)
+static double oracle(const uint8_t *frame, int64_t width, const vj_crop *crop, int64_t side, int channel, int64_t y,
+                     int64_t x)
 {
     static const double mean[3] = { 0.485, 0.456, 0.406 }, std[3] = { 0.229, 0.224, 0.225 };
     if (crop->flip) x = side - 1 - x;
@@ -145,7 +148,11 @@ static double oracle(const uint8_t *frame, int64_t width, const vj_crop *crop, i
     const int64_t y1 = y0 + 1 < crop->height ? y0 + 1 : y0, x1 = x0 + 1 < crop->width ? x0 + 1 : x0;
     const double wy = sy - (double)y0, wx = sx - (double)x0;
 #define PIXEL(r, c) (double)frame[((crop->top + (r)) * width + crop->left + (c)) * 3 + channel]
-    const double v = (1 - wy) * ((1 - wx) * PIXEL(y0, x0) + wx * PIXEL(y0, x1)) + wy * ((1 - wx) * PIXEL(y1, x0) + wx * PIXEL(y1, x1));
+    const double v = (1 - wy) * ((1 - wx) * PIXEL(y0,
+                                                  x0) + wx * PIXEL(y0,
+                                                                   x1)) + wy * ((1 - wx) * PIXEL(y1,
+                                                                                                 x0) + wx * PIXEL(y1,
+                                                                                                                  x1));
 #undef PIXEL
     return (v - 255 * mean[channel]) / (255 * std[channel]);
 }
@@ -158,7 +165,8 @@ static void pixels_match_the_definition(void **state)
         { 48, 64, 32, { .top = 3, .left = 5, .height = 40, .width = 50, .flip = true } },
         { 20, 17, 64, { .top = 0, .left = 0, .height = 20, .width = 17, .flip = true } },   // larger than the source
         { 9, 9, 16, { .top = 8, .left = 8, .height = 1, .width = 1 } },
-        { 200, 300, 8, { .top = 10, .left = 20, .height = 189, .width = 277 } },            // far smaller: no antialiasing
+        { 200, 300, 8, { .top = 10, .left = 20, .height = 189,
+                         .width = 277 } },            // far smaller: no antialiasing
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         const int64_t h = cases[k].h, w = cases[k].w, S = cases[k].side, F = 3;
@@ -190,9 +198,11 @@ static void equal_size_keeps_every_value(void **state)
     vj_resampler *r = NULL;
     assert_int_equal(vj_resampler_create(&r, S), VJ_OK);
     vj_resample(r, rgb, 1, S, S, &(vj_crop){ .height = S, .width = S }, out, 1);
-    static const float mean[3] = { 0.485f * 255, 0.456f * 255, 0.406f * 255 }, factor[3] = { 1 / (0.229f * 255), 1 / (0.224f * 255), 1 / (0.225f * 255) };
+    static const float mean[3] = { 0.485f * 255, 0.456f * 255, 0.406f * 255 }, factor[3] =
+        { 1 / (0.229f * 255), 1 / (0.224f * 255), 1 / (0.225f * 255) };
     for (int c = 0; c < 3; c++) {
-        for (int64_t i = 0; i < S * S; i++) assert_true(out[c * S * S + i] == ((float)rgb[3 * i + c] - mean[c]) * factor[c]);
+        for (int64_t i = 0; i < S * S; i++)
+            assert_true(out[c * S * S + i] == ((float)rgb[3 * i + c] - mean[c]) * factor[c]);
     }
     vj_resampler_destroy(&r);
     free(rgb);

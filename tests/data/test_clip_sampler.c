@@ -32,7 +32,8 @@ static void steps_follow_the_rounded_up_rate(void **state)
 {
     (void)state;
     static const struct { int64_t num, den; int64_t step; } table[] = {
-        { 30, 1, 7 }, { 30000, 1001, 7 }, { 25, 1, 6 }, { 24, 1, 6 }, { 24000, 1001, 6 }, { 12, 1, 3 }, { 5, 1, 1 }, { 120, 1, 30 },
+        { 30, 1, 7 }, { 30000, 1001,
+                        7 }, { 25, 1, 6 }, { 24, 1, 6 }, { 24000, 1001, 6 }, { 12, 1, 3 }, { 5, 1, 1 }, { 120, 1, 30 },
         { 10, 1, 2 }, { 3, 1, 1 }, { 0, 1, 1 }, { 1000010, 100001, 2 },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -47,7 +48,8 @@ static void short_videos_repeat_their_last_frame(void **state)
     check(5, 30, 1, 4, 0, true, (const int64_t[4]){ 4, 4, 4, 4 });      // shorter than one step
     check(7, 30, 1, 4, 0, true, (const int64_t[4]){ 0, 6, 6, 6 });      // one point: the first frame
     check(28, 30, 1, 4, 0, true, (const int64_t[4]){ 0, 9, 18, 27 });   // exactly the clip
-    check(29, 30, 1, 4, 28, false, (const int64_t[4]){ 0, 9, 18, 27 }); // one frame more: the long branch, one possible end
+    check(29, 30, 1, 4, 28, false,
+          (const int64_t[4]){ 0, 9, 18, 27 }); // one frame more: the long branch, one possible end
 }
 
 // The published arithmetic again, in its own words, over a grid of sizes and rates.
@@ -57,7 +59,8 @@ static void equals_the_formula(void **state)
     static const int64_t rates[][2] = { { 24000, 1001 }, { 30000, 1001 }, { 5, 1 }, { 120, 1 }, { 25, 1 } };
     for (size_t r = 0; r < 5; r++) {
         for (int64_t fpc = 1; fpc <= 64; fpc *= 4) {
-            const int64_t rate = (int64_t)ceil((double)rates[r][0] / (double)rates[r][1]), step = rate / 4, L = fpc * step;
+            const int64_t rate = (int64_t)ceil((double)rates[r][0] / (double)rates[r][1]), step = rate / 4, L =
+                fpc * step;
             const int64_t sizes[] = { 1, 2, step, L - 1, L, L + 1, 2 * L, 1000 };
             for (size_t k = 0; k < 8; k++) {
                 const int64_t n = sizes[k];

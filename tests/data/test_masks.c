@@ -66,7 +66,8 @@ static void golden_calls(void **state)
 {
     (void)state;
     static const struct { int64_t K, P, sum_ctx, sum_tgt; uint32_t crc_ctx, crc_tgt; } want[4] = {
-        { 640, 1184, 1699046, 3333065, 0x2fb5284a, 0xe6bb53d0 }, { 400, 1560, 1163410, 4610185, 0x391ac86c, 0xf024c6fc },
+        { 640, 1184, 1699046, 3333065, 0x2fb5284a,
+          0xe6bb53d0 }, { 400, 1560, 1163410, 4610185, 0x391ac86c, 0xf024c6fc },
         { 800, 1096, 2371211, 3047173, 0x639b645b, 0xfd0b4098 }, { 176, 1560, 338700, 4350515, 0xc43984d2, 0xaf646e84 },
     };
     const vj_mask_config config = paper(VJ_MASK_OFFICIAL);
@@ -156,7 +157,8 @@ static void whole_clip_blocks_are_tubes(void **state)
     for (int k = 0; k < 2; k++) {
         const int64_t per_frame = pairs[k].P / 8;
         assert_int_equal(pairs[k].P, 8 * per_frame);
-        for (int64_t i = 0; i < pairs[k].P; i++) assert_int_equal(pairs[k].tgt[i], pairs[k].tgt[i % per_frame] + 256 * (i / per_frame));
+        for (int64_t i = 0; i < pairs[k].P; i++)
+            assert_int_equal(pairs[k].tgt[i], pairs[k].tgt[i % per_frame] + 256 * (i / per_frame));
     }
     free(ids);
     vj_masks_destroy(&m);

@@ -27,7 +27,8 @@ static void golden_of_the_papers_mix(void **state)
 {
     (void)state;
     static const struct { int source; uint64_t ordinal; } want[20] = {
-        { 2, 146 }, { 1, 50 }, { 2, 134 }, { 2, 124 }, { 3, 42 }, { 4, 98 }, { 4, 40 }, { 4, 8 }, { 2, 132 }, { 2, 127 },
+        { 2, 146 }, { 1, 50 }, { 2,
+                                 134 }, { 2, 124 }, { 3, 42 }, { 4, 98 }, { 4, 40 }, { 4, 8 }, { 2, 132 }, { 2, 127 },
         { 4, 18 }, { 4, 57 }, { 3, 72 }, { 1, 90 }, { 1, 0 }, { 2, 53 }, { 4, 13 }, { 2, 154 }, { 1, 66 }, { 1, 5 },
     };
     static const int64_t rows[8] = { 248878, 22840, 808355, 149031, 6991705, 476258, 700118, 733577 };
@@ -123,7 +124,8 @@ static void seeds_give_other_orders(void **state)
     const int n = 20000;   // neighbouring samples draw independently
     double xy = 0, xx = 0;
     for (uint64_t g = 0; g < (uint64_t)n; g++) {
-        const double x = vj_rng_uniform(1, g, VJ_TAG_CROP, 0, 0) - 0.5, y = vj_rng_uniform(1, g + 1, VJ_TAG_CROP, 0, 0) - 0.5;
+        const double x = vj_rng_uniform(1, g, VJ_TAG_CROP, 0, 0) - 0.5, y =
+            vj_rng_uniform(1, g + 1, VJ_TAG_CROP, 0, 0) - 0.5;
         xy += x * y;
         xx += x * x;
     }

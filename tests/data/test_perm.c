@@ -43,7 +43,8 @@ static void is_a_bijection(void **state)
 static void large_sizes_stay_in_range_and_invert(void **state)
 {
     (void)state;
-    const uint64_t sizes[] = { (uint64_t)1 << 40, ((uint64_t)1 << 40) - 1, ((uint64_t)1 << 61) + 12345, (uint64_t)1 << 62 };
+    const uint64_t sizes[] =
+        { (uint64_t)1 << 40, ((uint64_t)1 << 40) - 1, ((uint64_t)1 << 61) + 12345, (uint64_t)1 << 62 };
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
         for (uint32_t j = 0; j < 500; j++) {
             const uint64_t i = vj_rng_below(11, j, 98, 0, 0, sizes[k]), v = vj_perm(7, i, sizes[k], 16, j);
