@@ -6,6 +6,7 @@
 
 #include "data/pack.h"
 #include "data/verify.h"
+#include "jobs/cli/cmd_data.h"
 #include "jobs/cli/commands.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/thread.h"
@@ -208,6 +209,7 @@ static const struct subcommand {
     { "pack", "make shards of folders of videos and images", data_pack },
     { "verify", "check every byte of the shards", data_verify },
     { "ls", "sources, samples and sizes", data_ls },
+    { "order", "which samples a run is given", vj_cmd_data_order },
     { NULL, NULL, NULL },
 };
 
@@ -224,8 +226,8 @@ vj_status vj_cmd_data(int argc, char **argv)
         printf("\nvjepa data COMMAND --help says more\n");
         return VJ_OK;
     }
-    VJ_CHECK(argc >= 1, VJ_ERR_USAGE, "data needs a command: pack, verify, ls");
+    VJ_CHECK(argc >= 1, VJ_ERR_USAGE, "data needs a command: pack, verify, ls, order");
     const char *near = vj_nearest(argv[0], names);
-    VJ_FAIL(VJ_ERR_USAGE, "data has no command '%s'%s%s%s", argv[0], near != NULL ? " (did you mean '" : ": pack, verify, ls",
+    VJ_FAIL(VJ_ERR_USAGE, "data has no command '%s'%s%s%s", argv[0], near != NULL ? " (did you mean '" : ": pack, verify, ls, order",
             near != NULL ? near : "", near != NULL ? "'?)" : "");
 }
