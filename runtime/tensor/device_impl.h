@@ -8,7 +8,7 @@
 
 #include "runtime/ops/ops_impl.h"
 
-enum { VJ_SCRATCH_BYTES = 8 << 20 };   // per worker
+enum { VJ_SCRATCH_BYTES = 16 << 20 };   // per worker
 
 struct vj_device {
     char name[8];

@@ -1,0 +1,51 @@
+// Float32 kernels: chosen by CPUID at run time, lowered by VJ_CPU (README of this folder).
+#ifndef VJ_RUNTIME_CPU_CPU_KERNELS_H
+#define VJ_RUNTIME_CPU_CPU_KERNELS_H
+
+#include "runtime/ops/ops_impl.h"
+
+// A product C (M, N) = [C +] A (M, K) B (K, N) with free strides in A and B; C has row stride N.
+typedef struct cpu_product {
+    float *C;
+    const float *A, *B;
+    int64_t M, N, K, a_row, a_k, b_k, b_col;
+    bool accumulate;
+    // What is done to a finished tile: bias (N), then gelu with the pre-activation kept in aux, or + aux; or * gelu'(aux).
+    const float *bias;
+    float *aux;
+    int finish;          // CPU_FINISH_*
+} cpu_product;
+enum { CPU_FINISH_NONE, CPU_FINISH_GELU, CPU_FINISH_ADD, CPU_FINISH_GELU_SLOPE };
+
+// What one instruction set offers; gemm.c and cpu_kernels.c use it without knowing which.
+typedef struct cpu_isa {
+    const char *name;
+    // Columns [n0, n0 + n) of rows [m0, m0 + m), any sizes, with B packed in scratch (K * n rounded up floats).
+    void (*product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, float *scratch);
+    void (*finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n);
+    // out (n) += column sums of x (R, row stride `stride`), rows first to last
+    void (*column_sums)(float *out, const float *x, int64_t R, int64_t stride, int64_t n);
+    vj_kernel run[VJ_OP_COUNT];   // NULL where a shared kernel serves
+} cpu_isa;
+
+// ln x for x >= 1
+float cpu_log_portable(float x);
+float cpu_log_avx2(float x);
+float cpu_log_avx512(float x);
+
+extern const cpu_isa cpu_isa_portable, cpu_isa_avx2, cpu_isa_avx512;
+extern const cpu_isa *cpu_chosen;   // set by vj_cpu_kernels
+
+const char *vj_cpu_gemm_name(void);
+void vj_cpu_thread_start(void);
+
+// gemm.c
+void cpu_linear_forward(const vj_exec *exec, const void *args);
+void cpu_linear_backward_input(const vj_exec *exec, const void *args);
+void cpu_linear_backward_weight(const vj_exec *exec, const void *args);
+// copies.c: what only moves bytes
+void cpu_patch_gather(const vj_exec *exec, const void *args);
+void cpu_rows_gather(const vj_exec *exec, const void *args);
+void cpu_rows_scatter(const vj_exec *exec, const void *args);
+
+#endif

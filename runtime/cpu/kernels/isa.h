@@ -1,0 +1,17 @@
+// The kernels of one instruction set, declared under its names.
+#ifndef VJ_RUNTIME_CPU_KERNELS_ISA_H
+#define VJ_RUNTIME_CPU_KERNELS_ISA_H
+
+#include "runtime/cpu/kernels/vec.h"
+
+#define VJ_ISA_KERNELS(X)                                                                                              \
+    X(layernorm_forward) X(layernorm_backward) X(gelu_forward) X(gelu_backward) X(rope_forward) X(rope_backward)       \
+    X(attention_forward) X(attention_backward) X(rows_sum) X(loss) X(add_inplace) X(adamw) X(ema) X(square_sums)
+#define X(op) void VJ_NAME(op)(const vj_exec *exec, const void *args);
+VJ_ISA_KERNELS(X)
+#undef X
+void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, float *scratch);
+void VJ_NAME(finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n);
+void VJ_NAME(column_sums)(float *out, const float *x, int64_t R, int64_t stride, int64_t n);
+
+#endif
