@@ -142,6 +142,11 @@ static vj_status put_in_quarantine(vj_loader *l, const vj_loader_sample *s, int6
     memcpy(reason, text, length < sizeof reason ? length : sizeof reason - 1);
     vj_error_clear();
     vj_shards_where(l->shards, s->source, l->stage.held_out, row, entry.where, sizeof entry.where);
+    if (entry.key == 0) {   // its bytes were never read; the index may know its key all the same
+        vj_sample_info info;
+        if (vj_shards_info(l->shards, s->source, l->stage.held_out, row, &info) == VJ_OK) entry.key = info.key;
+        vj_error_clear();
+    }
     memcpy(entry.reason, reason, sizeof reason);
     int64_t count;
     const char *name = l->catalog->sources[s->source].name;

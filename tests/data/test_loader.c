@@ -531,6 +531,8 @@ static void a_flipped_byte_costs_one_sample(void **state)
     assert_ok(vj_loader_quarantine(l, &json));
     assert_non_null(strstr(json, "checksum"));
     assert_non_null(strstr(json, "row 0"));
+    assert_null(strstr(json, "\"key\":\"0000000000000000\""));
+    assert_null(strstr(json, "\"key\": \"0000000000000000\""));
     free(json);
     vj_loader_close(&l);
     int changed = 0;
