@@ -35,7 +35,7 @@ typedef struct vj_layout {
     char network[24];       // "encoder", "predictor" ("target_encoder" shares the encoder's layout)
     int64_t quantum;        // Q
     int n_params, n_units;
-    vj_param *params;       // ordered as published (spec/pretrain.md 9.1); params of a unit are contiguous in its order
+    vj_param *params;       // unit by unit, inside a unit as published (spec/pretrain.md 9.1)
     vj_unit *units;
 } vj_layout;
 

@@ -1,0 +1,156 @@
+#include "parallel/store.h"
+
+#include "runtime/ops/ops.h"
+
+int64_t vj_store_levels(int64_t slots)
+{
+    int64_t levels = 1;
+    while (((int64_t)1 << (levels - 1)) < slots) levels++;
+    return levels;
+}
+
+static vj_tensor span(const vj_store *s, void *buffer, int64_t first, int64_t n)
+{
+    const vj_dtype t = vj_device_real(s->device);
+    return vj_tensor_1d((void *)((uintptr_t)buffer + (size_t)first * vj_dtype_size(t)), t, n);
+}
+
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, bool trained, int64_t slots)
+{
+    *out = NULL;
+    vj_store *s = NULL;
+    VJ_TRY(vj_host_alloc(&s, sizeof *s, "a parameter store"));
+    s->layout = layout;
+    s->device = device;
+    vj_status status = vj_host_alloc(&s->start, (size_t)layout->n_units * sizeof *s->start, "a parameter store");
+    for (int u = 0; u < layout->n_units && status == VJ_OK; u++) {
+        s->start[u] = s->length;
+        s->length += layout->units[u].length;
+    }
+    const size_t bytes = (size_t)s->length * vj_dtype_size(vj_device_real(device));
+    static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
+    for (int k = 0; k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++) status = vj_device_alloc(device, &s->kind[k], bytes, what[k]);
+    if (trained) {
+        s->levels = (int)vj_store_levels(slots);
+        VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
+    }
+    for (int i = 0; i < s->levels && status == VJ_OK; i++) status = vj_device_alloc(device, &s->level[i], bytes, "gradients");
+    if (status != VJ_OK) {
+        vj_store_destroy(&s);
+        return status;
+    }
+    *out = s;
+    return VJ_OK;
+}
+
+void vj_store_destroy(vj_store **store)
+{
+    vj_store *s = *store;
+    if (!s) return;
+    for (int k = 0; k < VJ_STORE_KINDS; k++) vj_device_free(s->device, s->kind[k]);
+    for (int i = 0; i < s->levels; i++) vj_device_free(s->device, s->level[i]);
+    vj_host_free(s->start);
+    vj_host_free(s);
+    *store = NULL;
+}
+
+vj_tensor vj_store_unit(const vj_store *s, vj_store_kind kind, int unit)
+{
+    VJ_ASSERT(s->kind[kind] != NULL);
+    return span(s, s->kind[kind], s->start[unit], s->layout->units[unit].length);
+}
+
+vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param)
+{
+    const vj_param *p = &s->layout->params[param];
+    return span(s, s->kind[kind], s->start[p->unit] + p->offset, p->count);
+}
+
+vj_tensor vj_store_grad_unit(const vj_store *s, int unit)
+{
+    return span(s, s->level[s->current], s->start[unit], s->layout->units[unit].length);
+}
+
+vj_tensor vj_store_grad(const vj_store *s, int param)
+{
+    const vj_param *p = &s->layout->params[param];
+    return span(s, s->level[s->current], s->start[p->unit] + p->offset, p->count);
+}
+
+// One rank: nothing to fetch, drop or send.
+vj_status vj_unit_gather(vj_store *s, vj_stream *st, int unit)
+{
+    (void)st;
+    VJ_ASSERT(unit >= 0 && unit < s->layout->n_units);
+    return VJ_OK;
+}
+
+vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit) { return vj_unit_gather(s, st, unit); }
+vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit) { return vj_unit_gather(s, st, unit); }
+
+void vj_store_step_begin(vj_store *s)
+{
+    for (int i = 0; i < s->levels; i++) s->full[i] = false;
+    s->current = 0;
+}
+
+// The running slot takes a free accumulator; there always is one, since V slots fill at most ceil(log2 V) levels before the
+// last one.
+vj_status vj_store_slot_begin(vj_store *s, vj_stream *st)
+{
+    int free_level = 0;
+    while (free_level < s->levels && s->full[free_level]) free_level++;
+    VJ_ASSERT(free_level < s->levels);
+    s->current = free_level;
+    return vj_zero(st, s->level[s->current], (size_t)s->length * vj_dtype_size(vj_device_real(s->device)));
+}
+
+static vj_status merge(vj_store *s, vj_stream *st, int into, int from)
+{
+    const vj_tensor y = span(s, s->level[into], 0, s->length), x = span(s, s->level[from], 0, s->length);
+    VJ_TRY(vj_add_inplace(st, &y, &x));
+    return VJ_OK;
+}
+
+// Level L of the counter holds 2^L slots. Buffers change places instead of being copied: `level[L]` is whatever buffer
+// holds that sum.
+static void swap_levels(vj_store *s, int a, int b)
+{
+    void *held = s->level[a];
+    s->level[a] = s->level[b];
+    s->level[b] = held;
+}
+
+vj_status vj_store_slot_end(vj_store *s, vj_stream *st)
+{
+    // The slot's buffer sits at position `current`, which is free; carry upwards through the full levels.
+    int at = s->current, weight = 0;
+    while (weight < s->levels && s->full[weight]) {
+        VJ_TRY(merge(s, st, weight, at));   // older + newer: addition of two commutes bit for bit
+        swap_levels(s, weight, at);         // the sum is at `at` now, position `weight` holds a free buffer
+        s->full[weight] = false;
+        weight++;
+    }
+    VJ_ASSERT(weight < s->levels);
+    if (weight != at) swap_levels(s, weight, at);
+    s->full[weight] = true;
+    s->current = weight;
+    return VJ_OK;
+}
+
+// What is left merges from the smallest level up: (...(small + next) + ...) as in a tree with missing leaves skipped.
+vj_status vj_store_step_end(vj_store *s, vj_stream *st)
+{
+    int at = -1;
+    for (int i = 0; i < s->levels; i++) {
+        if (!s->full[i]) continue;
+        if (at >= 0) {
+            VJ_TRY(merge(s, st, i, at));
+            s->full[at] = false;
+        }
+        at = i;
+    }
+    VJ_ASSERT(at >= 0);
+    s->current = at;
+    return VJ_OK;
+}

@@ -1,0 +1,52 @@
+// The parameter store of one network: flat buffers per unit, and the calls at unit borders.
+//
+// On one rank a unit's full weights are its shard, so gather and release do nothing and reduce adds into the slot's gradient
+// where it is. Ranks come later; the places where they will talk are these three calls, and they are made already.
+//
+// Gradients of slots are summed in a binary tree over the slot index (contracts 1): a binary counter of accumulators.
+// Accumulator `level` holds the sum of 2^level finished slots; a finished slot merges upwards while its bit is set.
+#ifndef VJ_PARALLEL_STORE_H
+#define VJ_PARALLEL_STORE_H
+
+#include "parallel/layout.h"
+#include "runtime/tensor/device.h"
+
+typedef enum vj_store_kind { VJ_STORE_PARAM, VJ_STORE_EXP_AVG, VJ_STORE_EXP_AVG_SQ, VJ_STORE_KINDS } vj_store_kind;
+enum { VJ_MAX_LEVELS = 24 };
+
+typedef struct vj_store {
+    const vj_layout *layout;
+    vj_device *device;
+    int64_t *start;                            // n_units: first element of a unit in every flat buffer
+    int64_t length;                            // elements of a flat buffer
+    void *kind[VJ_STORE_KINDS];                // device memory, NULL when not kept
+    void *level[VJ_MAX_LEVELS];                // gradient accumulators
+    int levels;
+    bool full[VJ_MAX_LEVELS];                  // holds a partial sum
+    int current;                               // the accumulator the running slot writes into
+} vj_store;
+
+// `trained` adds moments and ceil(log2 slots) + 1 accumulators.
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, bool trained, int64_t slots) VJ_MUST_CHECK;
+void vj_store_destroy(vj_store **store);
+int64_t vj_store_levels(int64_t slots);
+
+vj_tensor vj_store_unit(const vj_store *s, vj_store_kind kind, int unit);
+vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param);   // flat
+vj_tensor vj_store_grad_unit(const vj_store *s, int unit);                    // of the running slot, or the step's sum
+vj_tensor vj_store_grad(const vj_store *s, int param);
+
+// Full weights of a unit are there between gather and release.
+vj_status vj_unit_gather(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
+vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
+// The running slot's gradient of this unit is complete.
+vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
+
+// The tree: begin a step, then for each slot begin (zeroes an accumulator) and end (merges), then finish (the sum of the
+// whole step is what vj_store_grad gives).
+void vj_store_step_begin(vj_store *s);
+vj_status vj_store_slot_begin(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
+vj_status vj_store_slot_end(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
+vj_status vj_store_step_end(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
+
+#endif
