@@ -27,7 +27,7 @@ static int64_t largest_fpc(const vj_loader_stage *stage)
     return longest;
 }
 
-static void own_slots(const vj_loader_stage *stage, int64_t *first, int64_t *count)
+void vj_loader_own_slots(const vj_loader_stage *stage, int64_t *first, int64_t *count)
 {
     const int64_t V = stage->batch / stage->slot;
     *first = stage->rank * V / stage->world;
@@ -37,7 +37,7 @@ static void own_slots(const vj_loader_stage *stage, int64_t *first, int64_t *cou
 int64_t vj_loader_bytes(const vj_data_config *config, const vj_mask_config *masks, const vj_loader_stage *stage)
 {
     int64_t first, slots;
-    own_slots(stage, &first, &slots);
+    vj_loader_own_slots(stage, &first, &slots);
     const int64_t pixels = 3 * largest_fpc(stage) * stage->crop * stage->crop, side = stage->crop / stage->patch;
     const int64_t tokens = largest_fpc(stage) / stage->tubelet * side * side;
     const int64_t sample = pixels * (int64_t)sizeof(float) + masks->n * tokens * (int64_t)sizeof(int32_t);
@@ -167,7 +167,7 @@ static vj_status open_data(vj_loader *l, const vj_loader_state *state, const cha
     VJ_TRY(check_shapes(l));
     VJ_TRY(vj_shards_open(&l->shards, l->catalog, 0));
     VJ_TRY(vj_quarantine_create(&l->quarantine, l->catalog));
-    own_slots(&l->stage, &l->first_slot, &l->n_slots);
+    vj_loader_own_slots(&l->stage, &l->first_slot, &l->n_slots);
     l->longest = largest_fpc(&l->stage);
     if (l->stage.held_out) {
         l->start = VJ_HELD_OUT_BIT;

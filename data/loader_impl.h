@@ -80,6 +80,8 @@ struct vj_loader {
     int n_workers;
 };
 
+// loader.c: the slots [*first, *first + *count) of a step that this rank delivers
+void vj_loader_own_slots(const vj_loader_stage *stage, int64_t *first, int64_t *count);
 // loader_plan.c
 vj_status vj_loader_list_held(vj_loader *l) VJ_MUST_CHECK;
 int64_t vj_loader_fpc(const vj_loader *l, int source, int *fpc_index);

@@ -125,6 +125,26 @@ static void threads_and_prefetch_change_nothing(void **state)
     }
 }
 
+static void slots_are_shared_out_without_gaps(void **state)
+{
+    (void)state;
+    static const int worlds[] = { 1, 2, 3, 4, 7, 8, 12, 128 };
+    for (size_t k = 0; k < sizeof worlds / sizeof *worlds; k++) {
+        for (int64_t V = worlds[k]; V < worlds[k] + 40; V++) {
+            vj_loader_stage stage = { .batch = 3 * V, .slot = 3, .world = worlds[k] };
+            int64_t next = 0;
+            for (stage.rank = 0; stage.rank < stage.world; stage.rank++) {
+                int64_t first, count;
+                vj_loader_own_slots(&stage, &first, &count);
+                assert_int_equal(first, next);
+                assert_true(count >= V / stage.world && count <= V / stage.world + 1);
+                next += count;
+            }
+            assert_int_equal(next, V);
+        }
+    }
+}
+
 static void ranks_together_deliver_the_same(void **state)
 {
     (void)state;
@@ -646,6 +666,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_and_prefetch_change_nothing),
+        cmocka_unit_test(slots_are_shared_out_without_gaps),
         cmocka_unit_test(ranks_together_deliver_the_same),
         cmocka_unit_test(resuming_anywhere_changes_nothing),
         cmocka_unit_test(order_does_not_depend_on_the_shape_of_clips),
