@@ -240,7 +240,7 @@ static void pack_task(void *context, int64_t task, int worker)
     vj_packer *packer = &p->packers[worker];
     vj_status status;
     if (!p->source->image) status = vj_pack_video(packer, file, p->source->name, p->request->recode > 0 ? &p->recode : NULL);
-    else if (vj_idx_name_matches(file->path)) status = vj_pack_idx(packer, file, p->source->name, p->request->limit);
+    else if (vj_idx_name_matches(file->path)) status = vj_pack_idx(packer, file, p->source->name);
     else status = vj_pack_image(packer, file, p->source->name);
     if (status == VJ_ERR_DATA) mark_bad(p, file);
     else if (status != VJ_OK) set_failure(p, status);
@@ -269,7 +269,7 @@ static double estimate_bytes(const pack_state *p)
         const vj_pack_file *f = &p->files.v[i];
         if (f->bad) continue;
         if (p->source->image) {
-            bytes += vj_str_ends(f->name, ".gz") ? 4.0 * (double)f->bytes : (double)f->bytes;
+            bytes += (double)(f->image_bytes > 0 ? f->image_bytes : f->bytes);
         } else if (p->request->recode > 0) {
             const vj_clip *c = &f->scan.stream;
             const double side = c->width < c->height ? c->width : c->height, scale = side > p->recode.side ? p->recode.side / side : 1.0;
@@ -376,6 +376,31 @@ static vj_status write_shards(pack_state *p, vj_shard_list *list, bool held_out)
 
 // ---- one source ----------------------------------------------------------------------------------------------------
 
+// The first --limit images of a source, in the order of files; how many an IDX file gives is in its header.
+static vj_status limit_images(pack_state *p)
+{
+    int64_t left = p->request->limit > 0 ? p->request->limit : INT64_MAX, n = 0;
+    for (; n < p->files.n && left > 0; n++) {
+        vj_pack_file *f = &p->files.v[n];
+        vj_idx *idx;
+        int width, height;
+        f->images = 1;
+        if (vj_idx_name_matches(f->path) && vj_idx_open(&idx, f->path) == VJ_OK) {   // else: named when it is packed
+            f->images = vj_idx_count(idx) < left ? vj_idx_count(idx) : left;
+            vj_idx_size(idx, &width, &height);
+            f->image_bytes = f->images * width * height;
+            vj_idx_close(&idx);
+        }
+        left -= f->images;
+    }
+    vj_pack_files rest = { .v = malloc((size_t)(p->files.n - n + 1) * sizeof(vj_pack_file)), .n = p->files.n - n };
+    VJ_CHECK(rest.v != NULL, VJ_ERR_NOMEM, "no memory for a list of files");
+    memcpy(rest.v, p->files.v + n, (size_t)rest.n * sizeof *rest.v);
+    p->files.n = n;
+    vj_pack_files_free(&rest);
+    return VJ_OK;
+}
+
 static vj_status list_source(pack_state *p)
 {
     const vj_pack_source *s = p->source;
@@ -390,15 +415,7 @@ static vj_status list_source(pack_state *p)
         vj_log(VJ_INFO, "data", "source %s: %lld %s in %s are not packed", s->name, (long long)p->files.other_kind,
                s->image ? "videos" : "images", s->path);
     }
-    const int64_t limit = p->request->limit;
-    if (s->image && limit > 0 && p->files.n > limit) {   // the first ones; the rest is forgotten
-        vj_pack_files rest = { .v = malloc((size_t)(p->files.n - limit) * sizeof(vj_pack_file)), .n = p->files.n - limit };
-        VJ_CHECK(rest.v != NULL, VJ_ERR_NOMEM, "no memory for a list of files");
-        memcpy(rest.v, p->files.v + limit, (size_t)rest.n * sizeof *rest.v);
-        p->files.n = limit;
-        vj_pack_files_free(&rest);
-    }
-    return VJ_OK;
+    return s->image ? limit_images(p) : VJ_OK;
 }
 
 static void report_source(pack_state *p, const vj_source *s)

@@ -23,6 +23,7 @@ typedef struct vj_pack_file {
     vj_window *windows;
     int64_t n_windows;
     int64_t cut_bytes;           // of all windows as packets; groups of pictures that reach over a cut count twice
+    int64_t images, image_bytes; // of an IDX file: how many are packed, and what they take together
     bool bad;
     // Made by the workers:
     vj_pack_row *rows;           // in window order; file is `name`
@@ -68,6 +69,6 @@ vj_status vj_cut_bytes(int64_t *bytes, const vj_scan *scan, const vj_window *win
 // usable in the file. Other errors end the packing.
 vj_status vj_pack_video(vj_packer *packer, vj_pack_file *file, const char *source, const vj_recode_config *recode) VJ_MUST_CHECK;
 vj_status vj_pack_image(vj_packer *packer, vj_pack_file *file, const char *source) VJ_MUST_CHECK;
-vj_status vj_pack_idx(vj_packer *packer, vj_pack_file *file, const char *source, int64_t limit) VJ_MUST_CHECK;
+vj_status vj_pack_idx(vj_packer *packer, vj_pack_file *file, const char *source) VJ_MUST_CHECK;
 
 #endif

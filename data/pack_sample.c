@@ -405,7 +405,7 @@ vj_status vj_pack_image(vj_packer *packer, vj_pack_file *file, const char *sourc
     return add_row(file, &row, false);
 }
 
-vj_status vj_pack_idx(vj_packer *packer, vj_pack_file *file, const char *source, int64_t limit)
+vj_status vj_pack_idx(vj_packer *packer, vj_pack_file *file, const char *source)
 {
     vj_idx *idx;
     int width, height;
@@ -413,8 +413,7 @@ vj_status vj_pack_idx(vj_packer *packer, vj_pack_file *file, const char *source,
     vj_status status = VJ_OK;
     vj_idx_size(idx, &width, &height);
     const size_t bytes = (size_t)width * (size_t)height;
-    int64_t n = vj_idx_count(idx);
-    if (limit > 0 && n > limit) n = limit;
+    const int64_t n = file->images < vj_idx_count(idx) ? file->images : vj_idx_count(idx);
     status = vj_bytes_set(&packer->bytes, bytes);
     for (int64_t i = 0; status == VJ_OK && i < n; i++) {
         vj_pack_row row = { .file = file->name, .sar_num = 1, .sar_den = 1 };

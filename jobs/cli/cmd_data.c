@@ -109,7 +109,7 @@ static vj_status data_pack(int argc, char **argv)
         { "threads", VJ_OPT_INT, &threads, "N", "files packed at the same time; default: the CPUs" },
         { "seed", VJ_OPT_INT, &seed, "N", "chooses the held-out windows; default 239" },
         { "max-shard-bytes", VJ_OPT_INT, &request.max_shard_bytes, "N", "a shard is closed before it gets larger; default 1 GiB" },
-        { "limit", VJ_OPT_INT, &request.limit, "N", "only the first N images of each image source (per IDX file)" },
+        { "limit", VJ_OPT_INT, &request.limit, "N", "only the first N images of each image source" },
         { "force", VJ_OPT_FLAG, &request.force, NULL, "shards that are already there move aside to SHARDS.old-TIME" },
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };

@@ -338,7 +338,9 @@ static void image_limits_hold(void **state)
 {
     char *images = fresh(state, "images"), *out = join(*state, "images-out"), *idx = join(images, "x-images-idx3-ubyte");
     vj_pack_report report;
+    char *second = join(images, "y-images-idx3-ubyte");
     assert_ok(vj_tiny_idx(idx, 30, 2));
+    assert_ok(vj_tiny_idx(second, 30, 3));
     vj_pack_source source = { .name = "i", .path = idx, .image = true, .weight = 3 };   // one file instead of a folder
     vj_pack_request r = request_for(out, &source);
     r.limit = 12;
@@ -349,9 +351,19 @@ static void image_limits_hold(void **state)
     assert_ok(vj_catalog_read(&c, out));
     assert_true(c->sources[0].kind == VJ_SOURCE_IMAGE && c->sources[0].weight == 3 && c->sources[0].train.rows == 12);
     vj_catalog_destroy(&c);
+    source.path = images;   // both files: 30 of the first, 5 of the second
+    r.limit = 35;
+    r.force = true;
+    assert_ok(vj_pack(&r, &report));
+    assert_true(report.rows == 35 && report.files == 2);
+    r.limit = 30;
+    sleep(1);               // the old shards move to a name with the second in it
+    assert_ok(vj_pack(&r, &report));
+    assert_true(report.rows == 30 && report.files == 1);
     free(images);
     free(out);
     free(idx);
+    free(second);
 }
 
 // Every file of a collection of odd ones either packs, and then decodes everywhere, or has a reason.
