@@ -123,6 +123,7 @@ static vj_status open_out(pack_state *p)
         size_t n = strlen(out);
         while (n > 1 && out[n - 1] == '/') n--;
         vj_format(aside, sizeof aside, "%.*s.old-%s", (int)n, out, when);
+        for (int k = 2; vj_path_exists(aside) && k < 1000; k++) vj_format(aside, sizeof aside, "%.*s.old-%s-%d", (int)n, out, when, k);
         VJ_TRY(vj_io_rename(out, aside));
         vj_log(VJ_INFO, "data", "old shards moved to %s", aside);
     }

@@ -357,7 +357,6 @@ static void image_limits_hold(void **state)
     assert_ok(vj_pack(&r, &report));
     assert_true(report.rows == 35 && report.files == 2);
     r.limit = 30;
-    sleep(1);               // the old shards move to a name with the second in it
     assert_ok(vj_pack(&r, &report));
     assert_true(report.rows == 30 && report.files == 1);
     free(images);
