@@ -11,30 +11,30 @@ int64_t vj_store_levels(int64_t slots)
 
 static vj_tensor span(const vj_store *s, void *buffer, int64_t first, int64_t n)
 {
-    const vj_dtype t = vj_device_real(s->device);
-    return vj_tensor_1d((void *)((uintptr_t)buffer + (size_t)first * vj_dtype_size(t)), t, n);
+    return vj_tensor_1d((void *)((uintptr_t)buffer + (size_t)first * vj_dtype_size(s->real)), s->real, n);
 }
 
-vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, bool trained, int64_t slots)
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots)
 {
     *out = NULL;
     vj_store *s = NULL;
     VJ_TRY(vj_host_alloc(&s, sizeof *s, "a parameter store"));
     s->layout = layout;
     s->device = device;
+    s->real = real;
     vj_status status = vj_host_alloc(&s->start, (size_t)layout->n_units * sizeof *s->start, "a parameter store");
     for (int u = 0; u < layout->n_units && status == VJ_OK; u++) {
         s->start[u] = s->length;
         s->length += layout->units[u].length;
     }
-    const size_t bytes = (size_t)s->length * vj_dtype_size(vj_device_real(device));
+    const size_t bytes = (size_t)s->length * vj_dtype_size(real);
     static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
-    for (int k = 0; k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++) status = vj_device_alloc(device, &s->kind[k], bytes, what[k]);
+    for (int k = 0; device && k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++) status = vj_device_alloc(device, &s->kind[k], bytes, what[k]);
     if (trained) {
         s->levels = (int)vj_store_levels(slots);
         VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
     }
-    for (int i = 0; i < s->levels && status == VJ_OK; i++) status = vj_device_alloc(device, &s->level[i], bytes, "gradients");
+    for (int i = 0; device && i < s->levels && status == VJ_OK; i++) status = vj_device_alloc(device, &s->level[i], bytes, "gradients");
     if (status != VJ_OK) {
         vj_store_destroy(&s);
         return status;
@@ -47,8 +47,8 @@ void vj_store_destroy(vj_store **store)
 {
     vj_store *s = *store;
     if (!s) return;
-    for (int k = 0; k < VJ_STORE_KINDS; k++) vj_device_free(s->device, s->kind[k]);
-    for (int i = 0; i < s->levels; i++) vj_device_free(s->device, s->level[i]);
+    for (int k = 0; s->device && k < VJ_STORE_KINDS; k++) vj_device_free(s->device, s->kind[k]);
+    for (int i = 0; s->device && i < s->levels; i++) vj_device_free(s->device, s->level[i]);
     vj_host_free(s->start);
     vj_host_free(s);
     *store = NULL;
@@ -102,7 +102,7 @@ vj_status vj_store_slot_begin(vj_store *s, vj_stream *st)
     while (free_level < s->levels && s->full[free_level]) free_level++;
     VJ_ASSERT(free_level < s->levels);
     s->current = free_level;
-    return vj_zero(st, s->level[s->current], (size_t)s->length * vj_dtype_size(vj_device_real(s->device)));
+    return vj_zero(st, s->level[s->current], (size_t)s->length * vj_dtype_size(s->real));
 }
 
 static vj_status merge(vj_store *s, vj_stream *st, int into, int from)

@@ -16,7 +16,8 @@ enum { VJ_MAX_LEVELS = 24 };
 
 typedef struct vj_store {
     const vj_layout *layout;
-    vj_device *device;
+    vj_device *device;                         // NULL: a store without memory, for measuring
+    vj_dtype real;
     int64_t *start;                            // n_units: first element of a unit in every flat buffer
     int64_t length;                            // elements of a flat buffer
     void *kind[VJ_STORE_KINDS];                // device memory, NULL when not kept
@@ -27,7 +28,9 @@ typedef struct vj_store {
 } vj_store;
 
 // `trained` adds moments and ceil(log2 slots) + 1 accumulators.
-vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, bool trained, int64_t slots) VJ_MUST_CHECK;
+// `device` NULL makes a store without memory whose tensors have type `real`: enough to measure with.
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots)
+    VJ_MUST_CHECK;
 void vj_store_destroy(vj_store **store);
 int64_t vj_store_levels(int64_t slots);
 

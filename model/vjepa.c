@@ -1,0 +1,402 @@
+// The model's life, the step, and access to its state. The mathematics is in passes.c and blocks.c.
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/init.h"
+#include "model/vjepa_impl.h"
+#include "runtime/base/hash.h"
+#include "runtime/base/str.h"
+
+// ---- sizes ------------------------------------------------------------------------------------------------------------------
+static int64_t positions_of(const vj_model_config *c, const vj_slot_bound *b)
+{
+    int64_t n = b->F / c->tubelet;
+    n = b->height / c->patch > n ? b->height / c->patch : n;
+    return b->width / c->patch > n ? b->width / c->patch : n;
+}
+
+// Runs the passes without launching anything: what they ask of the arenas is what they will need.
+static vj_status measure(vj_vjepa *m)
+{
+    vj_slot_plan plan;
+    vj_slot_plan_largest(&m->config, &m->bound, m->real, &plan);
+    size_t saved = 0, scratch = 0;
+    for (int training = 0; training <= (m->training ? 1 : 0); training++) {
+        vj_ctx ctx = { .real = m->real, .measuring = true, .training = training == 1 };
+        ctx.saved = vj_arena_measure("saved");
+        ctx.scratch = vj_arena_measure("scratch");
+        const vj_tensor loss = vj_tensor_1d(NULL, VJ_F64, 1);
+        VJ_TRY(vj_slot_pass(m, &ctx, &plan, &loss));
+        saved = ctx.saved.peak > saved ? ctx.saved.peak : saved;
+        scratch = ctx.scratch.peak > scratch ? ctx.scratch.peak : scratch;
+    }
+    const vj_plan_bound n = vj_plan_bound_of(&m->config, &m->bound);
+    const size_t real = vj_dtype_size(m->real);
+    m->memory.saved = (int64_t)saved;
+    m->memory.scratch = (int64_t)scratch;
+    m->memory.input = n.ints * 4 + n.tgt * (int64_t)real + vj_count(&plan.groups[0].clips) * (int64_t)real + (VJ_MAX_GROUPS + 4) * VJ_ALIGN;
+    return VJ_OK;
+}
+
+static void count_state(vj_vjepa *m)
+{
+    const int64_t real = (int64_t)vj_dtype_size(m->real);
+    const int64_t e = vj_layout_length(m->encoder_layout) * real, r = vj_layout_length(m->predictor_layout) * real;
+    m->memory.params = e + r;
+    m->memory.target = e;
+    m->memory.moments = m->training ? 2 * (e + r) : 0;
+    m->memory.gradients = m->training ? vj_store_levels(m->bound.slots) * (e + r) : 0;
+    m->memory.total = m->memory.params + m->memory.target + m->memory.moments + m->memory.gradients + m->memory.saved +
+                      m->memory.scratch + m->memory.input;
+}
+
+static vj_status make_tables(vj_vjepa *m)
+{
+    const int64_t Q = vj_model_quantum(&m->config);
+    VJ_TRY(vj_encoder_layout(&m->encoder_layout, &m->config, "encoder", Q));
+    VJ_TRY(vj_encoder_layout(&m->target_layout, &m->config, "target_encoder", Q));
+    VJ_TRY(vj_predictor_layout(&m->predictor_layout, &m->config, m->mask_tokens, Q));
+    m->places = vj_predictor_places_of(m->mask_tokens);
+    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, m->device, m->real, m->training, m->bound.slots));
+    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1));
+    VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, m->device, m->real, m->training, m->bound.slots));
+    const vj_model_config *c = &m->config;
+    VJ_TRY(vj_blocks_create(&m->encoder_blocks, m->encoder, E_BLOCKS, c->depth, c->width, c->heads, c->hidden, c->rope_layout, c->recompute));
+    VJ_TRY(vj_blocks_create(&m->target_blocks, m->target, E_BLOCKS, c->depth, c->width, c->heads, c->hidden, c->rope_layout, c->recompute));
+    return vj_blocks_create(&m->predictor_blocks, m->predictor, m->places.blocks, c->pred_depth, c->pred_width, c->pred_heads,
+                            4 * c->pred_width, c->rope_layout, c->recompute);
+}
+
+static void destroy_tables(vj_vjepa *m)
+{
+    vj_blocks_destroy(&m->encoder_blocks);
+    vj_blocks_destroy(&m->target_blocks);
+    vj_blocks_destroy(&m->predictor_blocks);
+    vj_store_destroy(&m->encoder);
+    vj_store_destroy(&m->target);
+    vj_store_destroy(&m->predictor);
+    vj_layout_destroy(&m->encoder_layout);
+    vj_layout_destroy(&m->target_layout);
+    vj_layout_destroy(&m->predictor_layout);
+}
+
+static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, bool training, vj_dtype real)
+{
+    m->config = *config;
+    m->mask_tokens = mask_tokens;
+    m->bound = *bound;
+    m->training = training;
+    m->real = real;
+    VJ_TRY(vj_model_resolve(&m->config));
+    VJ_CHECK(mask_tokens >= 1 && mask_tokens <= 64, VJ_ERR_CONFIG, "%lld mask tokens: 1 to 64 are possible", (long long)mask_tokens);
+    VJ_CHECK(bound->clips >= 1 && bound->slots >= 1 && bound->F >= m->config.tubelet && bound->height >= m->config.patch &&
+                 bound->width >= m->config.patch && bound->n_pairs >= 1,
+             VJ_ERR_CONFIG, "clips of %lld frames, %lld x %lld pixels hold no patch of %lld x %lld x %lld", (long long)bound->F,
+             (long long)bound->height, (long long)bound->width, (long long)m->config.tubelet, (long long)m->config.patch, (long long)m->config.patch);
+    VJ_TRY(make_tables(m));
+    VJ_TRY(measure(m));
+    count_state(m);
+    return VJ_OK;
+}
+
+vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, bool training, vj_dtype real,
+                        vj_memory_plan *out)
+{
+    vj_vjepa m = { 0 };
+    vj_status status = begin(&m, config, mask_tokens, bound, training, real);
+    *out = m.memory;
+    destroy_tables(&m);
+    return status;
+}
+
+// ---- life -------------------------------------------------------------------------------------------------------------------
+static int64_t chunks_of(const vj_layout *l) { return (int64_t)l->n_units * l->quantum; }
+
+static vj_status allocate(vj_vjepa *m)
+{
+    const vj_plan_bound n = vj_plan_bound_of(&m->config, &m->bound);
+    VJ_TRY(vj_stream_create(m->device, &m->ctx.st));
+    VJ_TRY(vj_event_create(m->device, &m->uploaded));
+    m->ctx.real = m->real;
+    VJ_TRY(vj_device_alloc(m->device, &m->saved_memory, (size_t)m->memory.saved, "saved activations"));
+    VJ_TRY(vj_device_alloc(m->device, &m->scratch_memory, (size_t)m->memory.scratch, "scratch"));
+    VJ_TRY(vj_device_alloc(m->device, &m->input_memory, (size_t)m->memory.input, "clips and token ids"));
+    m->ctx.saved = vj_arena_over("saved", m->saved_memory, (size_t)m->memory.saved);
+    m->ctx.scratch = vj_arena_over("scratch", m->scratch_memory, (size_t)m->memory.scratch);
+    m->input = vj_arena_over("input", m->input_memory, (size_t)m->memory.input);
+    m->staging_capacity = n.ints;
+    VJ_TRY(vj_host_alloc(&m->staging, (size_t)n.ints * sizeof *m->staging, "token ids"));
+    VJ_TRY(vj_host_alloc(&m->weight_staging, (size_t)n.tgt * sizeof(double), "row weights"));
+
+    const int64_t positions = positions_of(&m->config, &m->bound);
+    const size_t e = vj_rope_table_bytes(&m->encoder_blocks, positions, m->real), r = vj_rope_table_bytes(&m->predictor_blocks, positions, m->real);
+    VJ_TRY(vj_device_alloc(m->device, &m->table_memory, e + r, "rotary tables"));
+    VJ_TRY(vj_rope_table_fill(&m->encoder_blocks, m->table_memory, positions, m->ctx.st));
+    m->target_blocks.table = m->encoder_blocks.table;
+    VJ_TRY(vj_rope_table_fill(&m->predictor_blocks, (void *)((uintptr_t)m->table_memory + e), positions, m->ctx.st));
+
+    const int64_t chunks = chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout), sums = m->bound.slots + chunks;
+    VJ_TRY(vj_device_alloc(m->device, &m->sums_memory, (size_t)sums * sizeof(double), "sums"));
+    VJ_TRY(vj_host_alloc(&m->host_sums, (size_t)sums * sizeof(double), "sums"));
+    m->losses = vj_tensor_1d(m->sums_memory, VJ_F64, m->bound.slots);
+    m->square_sums = vj_tensor_1d((void *)((uintptr_t)m->sums_memory + (size_t)m->bound.slots * sizeof(double)), VJ_F64, chunks);
+    return VJ_OK;
+}
+
+vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device, const vj_slot_bound *bound,
+                          bool training)
+{
+    *out = NULL;
+    vj_vjepa *m = NULL;
+    VJ_TRY(vj_host_alloc(&m, sizeof *m, "a model"));
+    m->device = device;
+    vj_status status = begin(m, config, mask_tokens, bound, training, vj_device_real(device));
+    if (status == VJ_OK) status = allocate(m);
+    if (status != VJ_OK) {
+        vj_vjepa_destroy(&m);
+        return status;
+    }
+    *out = m;
+    return VJ_OK;
+}
+
+void vj_vjepa_destroy(vj_vjepa **model)
+{
+    vj_vjepa *m = *model;
+    if (!m) return;
+    vj_stream_destroy(&m->ctx.st);   // first: waits for work that uses what follows
+    vj_event_destroy(&m->uploaded);
+    void *memory[] = { m->saved_memory, m->scratch_memory, m->input_memory, m->table_memory, m->sums_memory };
+    for (int i = 0; i < 5; i++) vj_device_free(m->device, memory[i]);
+    vj_host_free(m->staging);
+    vj_host_free(m->weight_staging);
+    vj_host_free(m->clip_staging);
+    vj_host_free(m->host_sums);
+    destroy_tables(m);
+    vj_host_free(m);
+    *model = NULL;
+}
+
+// ---- state -------------------------------------------------------------------------------------------------------------------
+static vj_store *store_of(const vj_vjepa *m, vj_network network)
+{
+    return network == VJ_ENCODER ? m->encoder : network == VJ_PREDICTOR ? m->predictor : m->target;
+}
+
+const vj_layout *vj_vjepa_layout(const vj_vjepa *m, vj_network network) { return store_of(m, network)->layout; }
+vj_stream *vj_vjepa_stream(const vj_vjepa *m) { return m->ctx.st; }
+const vj_memory_plan *vj_vjepa_memory(const vj_vjepa *m) { return &m->memory; }
+int64_t vj_model_width(const vj_vjepa *m) { return m->config.width; }
+
+vj_tensor vj_vjepa_unit(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit)
+{
+    const vj_store *s = store_of(m, network);
+    return buffer == VJ_BUF_GRAD ? vj_store_grad_unit(s, unit) : vj_store_unit(s, (vj_store_kind)buffer, unit);
+}
+
+static vj_tensor param_of(const vj_vjepa *m, vj_network network, vj_buffer buffer, int param)
+{
+    const vj_store *s = store_of(m, network);
+    return buffer == VJ_BUF_GRAD ? vj_store_grad(s, param) : vj_store_param(s, (vj_store_kind)buffer, param);
+}
+
+vj_status vj_vjepa_get_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, double *out)
+{
+    const vj_tensor t = param_of(m, network, buffer, param);
+    return vj_download(m->ctx.st, out, VJ_F64, &t);
+}
+
+vj_status vj_vjepa_set_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, const double *in)
+{
+    const vj_tensor t = param_of(m, network, buffer, param);
+    return vj_upload(m->ctx.st, &t, in, VJ_F64);
+}
+
+static vj_status init_network(vj_vjepa *m, vj_network network, uint64_t seed, double *values)
+{
+    const vj_layout *l = vj_vjepa_layout(m, network);
+    for (int p = 0; p < l->n_params; p++) {
+        vj_init_param(l, p, seed, m->real, values);
+        VJ_TRY(vj_vjepa_set_param(m, network, VJ_BUF_PARAM, p, values));
+        if (network == VJ_ENCODER) VJ_TRY(vj_vjepa_set_param(m, VJ_TARGET_ENCODER, VJ_BUF_PARAM, p, values));
+    }
+    return VJ_OK;
+}
+
+vj_status vj_vjepa_init(vj_vjepa *m, uint64_t seed)
+{
+    int64_t largest = 0;
+    for (int n = VJ_ENCODER; n <= VJ_PREDICTOR; n++) {
+        const vj_layout *l = vj_vjepa_layout(m, (vj_network)n);
+        for (int p = 0; p < l->n_params; p++) largest = l->params[p].count > largest ? l->params[p].count : largest;
+    }
+    double *values = NULL;
+    VJ_TRY(vj_host_alloc(&values, (size_t)largest * sizeof *values, "initial values"));
+    vj_status status = init_network(m, VJ_ENCODER, seed, values);
+    if (status == VJ_OK) status = init_network(m, VJ_PREDICTOR, seed, values);
+    vj_host_free(values);
+    return status;
+}
+
+void vj_vjepa_digest(const vj_vjepa *m, char hex[65])
+{
+    vj_sha256 h;
+    unsigned char digest[32];
+    vj_sha256_start(&h);
+    for (int n = VJ_ENCODER; n <= VJ_PREDICTOR; n++) {
+        const vj_layout *l = vj_vjepa_layout(m, (vj_network)n);
+        for (int p = 0; p < l->n_params; p++) {
+            char line[256];
+            int at = snprintf(line, sizeof line, "%s.%s", l->network, l->params[p].name);
+            for (int i = 0; i < l->params[p].rank; i++) at += snprintf(line + at, sizeof line - (size_t)at, " %lld", (long long)l->params[p].shape[i]);
+            vj_sha256_add(&h, line, (size_t)at + 1);
+        }
+    }
+    vj_sha256_end(&h, digest);
+    vj_hex(hex, digest, 32);
+}
+
+// ---- a step -------------------------------------------------------------------------------------------------------------------
+vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots)
+{
+    VJ_CHECK(m->training && n_slots >= 1 && n_slots <= m->bound.slots, VJ_ERR_BUG, "a step of %lld slots, at most %lld were announced",
+             (long long)n_slots, (long long)m->bound.slots);
+    m->slots = n_slots;
+    m->slot = 0;
+    memset(m->token_used, 0, sizeof m->token_used);
+    vj_store_step_begin(m->encoder);
+    vj_store_step_begin(m->predictor);
+    return VJ_OK;
+}
+
+vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot)
+{
+    VJ_CHECK(m->slot < m->slots, VJ_ERR_BUG, "more slots than the step announced");
+    vj_slot_plan plan;
+    VJ_TRY(vj_slot_plan_make(m, slot, &plan));
+    VJ_TRY(vj_store_slot_begin(m->encoder, m->ctx.st));
+    VJ_TRY(vj_store_slot_begin(m->predictor, m->ctx.st));
+    m->ctx.training = true;
+    const vj_tensor loss = vj_rows(&m->losses, m->slot, 1);
+    VJ_TRY(vj_slot_pass(m, &m->ctx, &plan, &loss));
+    VJ_TRY(vj_store_slot_end(m->encoder, m->ctx.st));
+    VJ_TRY(vj_store_slot_end(m->predictor, m->ctx.st));
+    m->slot++;
+    return VJ_OK;
+}
+
+// The same tree as the gradients': neighbours first, a missing leaf is skipped. v is overwritten.
+static double tree_sum(double *v, int64_t n)
+{
+    while (n > 1) {
+        for (int64_t i = 0; i < (n + 1) / 2; i++) v[i] = 2 * i + 1 < n ? v[2 * i] + v[2 * i + 1] : v[2 * i];
+        n = (n + 1) / 2;
+    }
+    return v[0];
+}
+
+static vj_status square_sums(vj_vjepa *m, const vj_store *s, int64_t *first)
+{
+    for (int u = 0; u < s->layout->n_units; u++) {
+        const vj_tensor g = vj_store_grad_unit(s, u), out = vj_rows(&m->square_sums, *first, s->layout->quantum);
+        VJ_TRY(vj_square_sums(m->ctx.st, &out, &g, s->layout->units[u].length / s->layout->quantum));
+        *first += s->layout->quantum;
+    }
+    return VJ_OK;
+}
+
+static vj_status adamw(vj_vjepa *m, vj_store *s, const vj_step_options *o, bool predictor)
+{
+    for (int p = 0; p < s->layout->n_params; p++) {
+        // A mask token without a gradient in this step is left alone altogether, as the published optimiser does.
+        const int token = p - R_TOKENS;
+        if (predictor && token >= 0 && token < m->mask_tokens && !m->token_used[token]) continue;
+        const vj_adamw_spec spec = { .lr = o->lr, .weight_decay = s->layout->params[p].decay ? o->weight_decay : 0, .beta1 = o->beta1,
+                                     .beta2 = o->beta2, .eps = o->eps, .grad_scale = 1.0 / (double)m->slots, .step = o->adam_step };
+        const vj_tensor w = vj_store_param(s, VJ_STORE_PARAM, p), a = vj_store_param(s, VJ_STORE_EXP_AVG, p),
+                        b = vj_store_param(s, VJ_STORE_EXP_AVG_SQ, p), g = vj_store_grad(s, p);
+        VJ_TRY(vj_adamw(m->ctx.st, &w, &a, &b, &g, &spec));
+    }
+    return VJ_OK;
+}
+
+vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result *out)
+{
+    VJ_CHECK(m->slot == m->slots, VJ_ERR_BUG, "an update after %lld of %lld slots", (long long)m->slot, (long long)m->slots);
+    VJ_TRY(vj_store_step_end(m->encoder, m->ctx.st));
+    VJ_TRY(vj_store_step_end(m->predictor, m->ctx.st));
+    int64_t chunks = 0;
+    VJ_TRY(square_sums(m, m->encoder, &chunks));
+    const int64_t encoder_chunks = chunks;
+    VJ_TRY(square_sums(m, m->predictor, &chunks));
+    VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)(m->bound.slots + chunks) * sizeof(double)));
+    VJ_TRY(vj_stream_sync(m->ctx.st));
+
+    double encoder = 0, predictor = 0;
+    for (int64_t i = 0; i < chunks; i++) *(i < encoder_chunks ? &encoder : &predictor) += m->host_sums[m->bound.slots + i];
+    const double scale = 1.0 / (double)m->slots;
+    out->loss = tree_sum(m->host_sums, m->slots) * scale;
+    out->grad_norm_encoder = sqrt(encoder) * scale;
+    out->grad_norm_predictor = sqrt(predictor) * scale;
+    out->grad_norm = sqrt(encoder + predictor) * scale;
+    out->update = isfinite(out->loss) && isfinite(encoder + predictor) ? VJ_UPDATED : VJ_UPDATE_NONFINITE;
+    if (out->update == VJ_UPDATE_NONFINITE) return VJ_OK;   // decided before anything is changed
+
+    VJ_TRY(adamw(m, m->encoder, o, false));
+    VJ_TRY(adamw(m, m->predictor, o, true));
+    for (int u = 0; u < m->encoder_layout->n_units; u++) {
+        const vj_tensor target = vj_store_unit(m->target, VJ_STORE_PARAM, u), online = vj_store_unit(m->encoder, VJ_STORE_PARAM, u);
+        VJ_TRY(vj_ema(m->ctx.st, &target, &online, o->momentum));
+    }
+    return vj_stream_sync(m->ctx.st);
+}
+
+vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, double *target, int64_t capacity, int64_t *rows)
+{
+    vj_slot_plan plan;
+    bool used[64];
+    memcpy(used, m->token_used, sizeof used);   // looking at held-out clips trains nothing
+    vj_status status = vj_slot_plan_make(m, slot, &plan);
+    memcpy(m->token_used, used, sizeof used);
+    VJ_TRY(status);
+    VJ_CHECK(plan.Rt <= capacity, VJ_ERR_BUG, "%lld predicted rows do not fit into %lld", (long long)plan.Rt, (long long)capacity);
+    *rows = plan.Rt;
+    m->ctx.training = false;
+    const vj_mark saved = vj_arena_mark(&m->ctx.saved), scratch = vj_arena_mark(&m->ctx.scratch);
+    if (target) {
+        vj_tensor t;
+        VJ_TRY(vj_target_pass(m, &m->ctx, &plan, &t));
+        VJ_TRY(vj_download(m->ctx.st, target, VJ_F64, &t));
+    }
+    if (pred) {
+        vj_student_saved s;
+        VJ_TRY(vj_student_forward(m, &m->ctx, &plan, &s));
+        VJ_TRY(vj_download(m->ctx.st, pred, VJ_F64, &s.pred));
+    }
+    vj_arena_reset(&m->ctx.saved, saved);
+    vj_arena_reset(&m->ctx.scratch, scratch);
+    return vj_stream_sync(m->ctx.st);
+}
+
+// ---- cost ---------------------------------------------------------------------------------------------------------------------
+// Spec/pretrain.md 12.1 for one sequence of n tokens through `depth` blocks.
+static double blocks_flop(double n, double d, double hidden, double depth) { return depth * (8 * n * d * d + 4 * n * d * hidden + 4 * n * n * d); }
+
+double vj_vjepa_slot_flop(const vj_model_config *c, const vj_slot *slot)
+{
+    const double d = (double)c->width, q = (double)c->pred_width, brick = (double)(3 * c->tubelet * c->patch * c->patch);
+    double total = 0;
+    for (int i = 0; i < slot->n_groups; i++) {
+        const vj_clip_group *g = &slot->groups[i];
+        const double N = (double)((g->F / c->tubelet) * (g->height / c->patch) * (g->width / c->patch)), B = (double)g->B;
+        total += B * (blocks_flop(N, d, (double)c->hidden, (double)c->depth) + 2 * N * brick * d);
+        for (int k = 0; k < g->n_pairs; k++) {
+            const double K = (double)g->pairs[k].K, P = (double)g->pairs[k].P;
+            total += 3 * B * (blocks_flop(K, d, (double)c->hidden, (double)c->depth) + 2 * K * brick * d);
+            total += 3 * B * (blocks_flop(K + P, q, 4 * q, (double)c->pred_depth) + 2 * q * d * (K + P));
+        }
+    }
+    return total;
+}

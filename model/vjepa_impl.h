@@ -1,0 +1,80 @@
+// Inside of the model: shared by vjepa.c, slot_plan.c, passes.c.
+#ifndef VJ_MODEL_VJEPA_IMPL_H
+#define VJ_MODEL_VJEPA_IMPL_H
+
+#include "model/blocks.h"
+#include "model/vjepa.h"
+
+// One group of clips of a slot, and which rows are its.
+typedef struct vj_group_rows {
+    vj_patch_spec patch;
+    vj_tensor clips;                      // device, real
+    int64_t all, ctx, tgt;                // rows
+    int token;                            // mask token
+} vj_group_rows;
+
+// A slot as the networks see it. Orders: all = group, clip, token; ctx and tgt = group, pair, clip, position; pred = group,
+// pair, clip: its context rows, then its target rows.
+typedef struct vj_slot_plan {
+    int n_groups;
+    vj_group_rows groups[VJ_MAX_GROUPS];
+    int64_t Rt;                           // target rows
+    vj_sequences all, ctx, pred;
+    vj_tensor rows_all, rows_ctx;         // (R, 2): clip in its group, token id
+    vj_tensor pred_index;                 // (Rp): context row, or -1 - token
+    vj_tensor pred_ctx, pred_tgt;         // (Rc), (Rt): where they stand among the predictor's rows
+    vj_tensor tgt_all;                    // (Rt): target rows among all tokens
+    vj_tensor weight;                     // (Rt) real: share of each row in the slot's loss, per channel
+} vj_slot_plan;
+
+struct vj_vjepa {
+    vj_model_config config;
+    int64_t mask_tokens;
+    vj_slot_bound bound;
+    bool training;
+    vj_device *device;
+    vj_dtype real;
+    vj_layout *encoder_layout, *target_layout, *predictor_layout;
+    vj_store *encoder, *target, *predictor;
+    vj_blocks encoder_blocks, target_blocks, predictor_blocks;
+    vj_predictor_places places;
+    vj_memory_plan memory;
+
+    vj_ctx ctx;
+    void *saved_memory, *scratch_memory, *input_memory, *table_memory, *sums_memory;
+    vj_arena input;
+    vj_event *uploaded;                   // the staging buffers below are free once it has passed
+    int32_t *staging;
+    int64_t staging_used, staging_capacity;
+    void *weight_staging;                 // (Rt) real
+    void *clip_staging;                   // clips in another type than the device's, made on first need
+    size_t clip_staging_bytes;
+
+    // of the running step
+    int64_t slots, slot;                  // V, and the next slot's place
+    vj_tensor losses;                     // (V) float64
+    vj_tensor square_sums;                // chunks of all units, encoder then predictor, float64
+    double *host_sums;                    // losses, then square sums
+    bool token_used[64];
+};
+
+// slot_plan.c
+typedef struct vj_plan_bound { int64_t all, ctx, tgt, pred, segments, ints; } vj_plan_bound;
+vj_plan_bound vj_plan_bound_of(const vj_model_config *c, const vj_slot_bound *b);
+vj_status vj_slot_plan_make(vj_vjepa *m, const vj_slot *slot, vj_slot_plan *out) VJ_MUST_CHECK;
+// A plan of the largest sizes, without memory, for measuring.
+void vj_slot_plan_largest(const vj_model_config *c, const vj_slot_bound *b, vj_dtype real, vj_slot_plan *out);
+
+// passes.c
+vj_status vj_target_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj_tensor *targets) VJ_MUST_CHECK;        // (Rt, C)
+typedef struct vj_student_saved {
+    vj_tensor x_last, mean, rstd, z;      // encoder: before and after its final norm
+    vj_tensor tail, tail_mean, tail_rstd, tail_norm;   // predictor: target rows before and after its norm
+    vj_tensor pred;                       // (Rt, C)
+} vj_student_saved;
+vj_status vj_student_forward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj_student_saved *s) VJ_MUST_CHECK;
+vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_student_saved *s, const vj_tensor *dpred) VJ_MUST_CHECK;
+// A whole slot: targets, predictions, loss into `loss` (1), backward.
+vj_status vj_slot_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_tensor *loss) VJ_MUST_CHECK;
+
+#endif
