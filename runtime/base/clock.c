@@ -18,16 +18,25 @@ double vj_cpu_seconds(void) { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }
 double vj_thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
 int64_t vj_wall_seconds(void) { return (int64_t)time(NULL); }
 
-static void wall(char *out, size_t size, const char *format)
+static struct tm utc(void)
 {
     const time_t now = time(NULL);
     struct tm tm;
     gmtime_r(&now, &tm);
-    strftime(out, size, format, &tm);
+    return tm;
 }
 
-void vj_wall_text(char out[32]) { wall(out, 32, "%Y-%m-%dT%H:%M:%SZ"); }
-void vj_wall_compact(char out[20]) { wall(out, 20, "%Y%m%d-%H%M%S"); }
+void vj_wall_text(char out[32])
+{
+    const struct tm tm = utc();
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+void vj_wall_compact(char out[20])
+{
+    const struct tm tm = utc();
+    strftime(out, 20, "%Y%m%d-%H%M%S", &tm);
+}
 
 void vj_duration_text(char out[32], double seconds)
 {
