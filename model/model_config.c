@@ -34,7 +34,7 @@ static const char *const recompute_names[] = { "none", "block", NULL };
     { .key = key_, .kind = VJ_FIELD_INT, .offset = AT(member), .help = help_, .i = { 0, low_, high_ } }
 
 const vj_field vj_model_fields[] = {
-    { .key = "model.preset", .kind = VJ_FIELD_TEXT, .offset = AT(preset), .help = "model size by name (spec/pretrain.md 1.9), or custom", .text = "vit_large" },
+    { .key = "model.preset", .kind = VJ_FIELD_TEXT, .offset = AT(preset), .help = "model size by name (spec/pretrain.md 1.9), or custom", .text = "vit_large", .i = { 0, 0, 32 } },
     PLAIN_INT("model.width", width, "encoder width; 0: the preset's", 0, 16384),
     PLAIN_INT("model.depth", depth, "encoder blocks; 0: the preset's", 0, 256),
     PLAIN_INT("model.heads", heads, "encoder heads; 0: the preset's", 0, 256),

@@ -13,7 +13,7 @@ typedef enum vj_field_kind {
     VJ_FIELD_INT,        // int64_t
     VJ_FIELD_FLOAT,      // double
     VJ_FIELD_BOOL,       // bool
-    VJ_FIELD_TEXT,       // char[size]: a text that fits
+    VJ_FIELD_TEXT,       // char[i.high], or char[VJ_TEXT_MAX] when i.high is 0
     VJ_FIELD_ENUM,       // int: index into names
     VJ_FIELD_INT_LIST,   // vj_int_list
     VJ_FIELD_FLOAT_LIST, // vj_float_list
@@ -58,6 +58,8 @@ typedef struct vj_config vj_config;   // values' origins and texts, beside the c
 vj_status vj_config_load(vj_config **out, void *root, const vj_config_part *parts, int n_parts, const char *path,
                          const char *const *overrides, int n_overrides) VJ_MUST_CHECK;
 void vj_config_destroy(vj_config **config);
+// Where a file is looked for when no such file exists: `find` returns the text behind a name ("pretrain/vitl16"), or NULL.
+void vj_config_builtin(const char *(*find)(const char *name));
 
 // For cross-field rules: adds a problem at the origin of `key`. vj_config_problems then fails with all of them.
 void vj_config_problem(vj_config *config, const char *key, const char *fmt, ...) VJ_PRINTF(3, 4);

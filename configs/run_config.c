@@ -1,0 +1,73 @@
+// The root: tables of all rooms, and the rules across them.
+
+#include "configs/run_config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "configs/embedded.h"
+#include "runtime/base/thread.h"
+
+static const vj_config_part parts[] = {
+    { vj_train_fields, offsetof(vj_run_config, train) },
+    { vj_model_fields, offsetof(vj_run_config, model) },
+    { vj_data_fields, offsetof(vj_run_config, data) },
+    { vj_mask_fields, offsetof(vj_run_config, mask) },
+};
+
+static const char *find_builtin(const char *name)
+{
+    for (const vj_embedded_config *e = vj_embedded_configs; e->name; e++) {
+        if (strcmp(e->name, name) == 0) return e->text;
+    }
+    return NULL;
+}
+
+static void check_shapes(vj_config *c, const vj_run_config *r)
+{
+    const vj_train_config *t = &r->train;
+    if (t->batch % r->mask.group != 0) {
+        vj_config_problem(c, "train.batch", "%lld is not a multiple of mask.group = %lld", (long long)t->batch, (long long)r->mask.group);
+    }
+    if (r->data.crop % r->model.patch != 0) {
+        vj_config_problem(c, "data.crop", "%lld pixels are not a multiple of model.patch = %lld", (long long)r->data.crop, (long long)r->model.patch);
+    }
+    for (int64_t i = 0; i < r->data.fpc.n; i++) {
+        if (r->data.fpc.v[i] % r->model.tubelet != 0) {
+            vj_config_problem(c, "data.fpc", "%lld frames are not a multiple of model.tubelet = %lld", (long long)r->data.fpc.v[i], (long long)r->model.tubelet);
+        }
+    }
+}
+
+static void check_training(vj_config *c, const vj_run_config *r)
+{
+    const vj_train_config *t = &r->train;
+    if (t->schedule == VJ_SCHEDULE_WARMUP_COSINE && t->warmup > t->steps) {
+        vj_config_problem(c, "optim.warmup", "%lld steps are more than train.steps = %lld", (long long)t->warmup, (long long)t->steps);
+    }
+    if (t->checkpoint_async) vj_config_problem(c, "checkpoint.async", "the asynchronous writer comes with ranks; use false");
+    if (t->parallel_tp != 1) vj_config_problem(c, "parallel.tp", "tensor parallelism is not there yet; use 1");
+    if (t->init_from[0]) vj_config_problem(c, "init.from", "starting from foreign weights is not there yet; to continue a run use the same command again, to anneal one `vjepa cooldown`");
+    if (strcmp(t->device, "cpu") != 0 && strcmp(t->device, "ref") != 0 && strcmp(t->device, "far") != 0) {
+        vj_config_problem(c, "device", "'%s' is none of cpu, ref, far", t->device);
+    }
+}
+
+vj_status vj_run_config_load(vj_run_config *out, vj_config **config, const char *path, const char *const *overrides, int n_overrides)
+{
+    memset(out, 0, sizeof *out);
+    vj_config_builtin(find_builtin);
+    VJ_TRY(vj_config_load(config, out, parts, (int)(sizeof parts / sizeof parts[0]), path, overrides, n_overrides));
+    vj_status status = vj_model_resolve(&out->model);
+    if (status != VJ_OK) vj_context("resolving the model (model.preset: %s)", vj_config_origin(*config, "model.preset"));
+    if (status == VJ_OK) {
+        if (out->train.threads < 0) out->train.threads = vj_cpu_count();
+        if (out->data.threads < 0) out->data.threads = vj_cpu_count();
+        vj_data_config_check(*config, &out->data, &out->mask);
+        check_shapes(*config, out);
+        check_training(*config, out);
+        status = vj_config_problems(*config);
+    }
+    if (status != VJ_OK) vj_config_destroy(config);
+    return status;
+}

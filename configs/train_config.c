@@ -1,0 +1,58 @@
+// Keys of training. Defaults are the paper's (spec/pretrain.md 6, 10, 11) where the paper has one.
+
+#include "configs/train_config.h"
+
+static const char *const nonfinite_names[] = { "abort", "skip", NULL };
+static const char *const schedule_names[] = { "warmup_cosine", "linear_decay", NULL };
+static const char *const mode_names[] = { "ddp", "zero2", "fsdp", "hsdp", NULL };
+
+#define AT(member) offsetof(vj_train_config, member)
+#define INT(key_, member, def_, low_, high_, flags_, help_)                                                            \
+    { .key = key_, .kind = VJ_FIELD_INT, .offset = AT(member), .help = help_, .i = { def_, low_, high_ }, .flags = flags_ }
+#define FLOAT(key_, member, def_, low_, high_, help_)                                                                  \
+    { .key = key_, .kind = VJ_FIELD_FLOAT, .offset = AT(member), .help = help_, .f = { def_, low_, high_ } }
+#define FREE VJ_FIELD_MAY_CHANGE
+
+const vj_field vj_train_fields[] = {
+    INT("seed", seed, 239, 0, INT64_C(1) << 62, 0, "seed of weights, sample order, crops and masks"),
+    INT("threads", threads, -1, 1, 1024, FREE | VJ_FIELD_AUTO, "threads that compute; auto: CPUs this process may use"),
+    { .key = "device", .kind = VJ_FIELD_TEXT, .offset = AT(device), .text = "cpu", .i = { 0, 0, 16 }, .flags = FREE,
+      .help = "cpu, ref (float64, slow), or far (cpu behind an opaque address space: tests)" },
+
+    INT("train.batch", batch, 3072, 1, 1 << 24, 0, "samples of a step over all ranks; a multiple of mask.group"),
+    INT("train.steps", steps, 240000, 1, INT64_C(1) << 40, 0, "optimiser steps of the whole run: what schedules are made for"),
+    { .key = "train.nonfinite", .kind = VJ_FIELD_ENUM, .offset = AT(nonfinite), .names = nonfinite_names, .flags = FREE,
+      .help = "a step whose loss or gradient is not finite: abort (exit 87), or skip its update", .i = { VJ_NONFINITE_ABORT, 0, 1 } },
+
+    { .key = "optim.schedule", .kind = VJ_FIELD_ENUM, .offset = AT(schedule), .names = schedule_names,
+      .help = "warmup_cosine (with final_lr = lr: warm-up, then constant), or linear_decay (cooldown)", .i = { 0, 0, 1 } },
+    INT("optim.warmup", warmup, 12000, 0, INT64_C(1) << 40, 0, "steps of linear warm-up"),
+    FLOAT("optim.schedule_scale", schedule_scale, 1.0, 1.0, 10.0, "length of the schedules over train.steps (the published code's ipe_scale)"),
+    FLOAT("optim.start_lr", start_lr, 1e-4, 0, 1e38, "learning rate where warm-up begins"),
+    FLOAT("optim.lr", lr, 5.25e-4, 0, 1e38, "learning rate"),
+    FLOAT("optim.final_lr", final_lr, 5.25e-4, 0, 1e38, "learning rate where the schedule ends"),
+    FLOAT("optim.weight_decay", weight_decay, 0.04, 0, 10, "decoupled weight decay of matrices"),
+    FLOAT("optim.final_weight_decay", final_weight_decay, 0.04, 0, 10, "weight decay at the end (half a cosine from the first)"),
+    FLOAT("optim.beta1", beta1, 0.9, 0, 0.9999999, "AdamW"),
+    FLOAT("optim.beta2", beta2, 0.999, 0, 0.9999999, "AdamW"),
+    FLOAT("optim.eps", eps, 1e-8, 1e-30, 1, "AdamW"),
+    FLOAT("optim.ema_start", ema_start, 0.99925, 0, 1, "momentum of the target encoder at the start"),
+    FLOAT("optim.ema_end", ema_end, 0.99925, 0, 1, "and at the end (linear)"),
+
+    INT("checkpoint.every", checkpoint_every, 500, 1, INT64_C(1) << 40, FREE, "steps between checkpoints"),
+    { .key = "checkpoint.async", .kind = VJ_FIELD_BOOL, .offset = AT(checkpoint_async), .b = false, .flags = FREE,
+      .help = "write checkpoints beside the training (comes with ranks; only false today)" },
+    INT("checkpoint.keep", checkpoint_keep, 3, 1, 1000000, FREE, "newest checkpoints that are kept"),
+    INT("checkpoint.keep_every", checkpoint_keep_every, 0, 0, INT64_C(1) << 40, FREE, "checkpoints at multiples of this are kept for ever; 0: none"),
+    INT("log.every", log_every, 10, 1, 1000000, FREE, "steps between lines of metrics.jsonl"),
+    INT("held_out.every", held_out_every, 1000, 0, INT64_C(1) << 40, FREE, "steps between held-out figures; 0: never"),
+    INT("held_out.samples", held_out_samples, 64, 1, 1000000, FREE, "held-out samples, at least"),
+    INT("held_out.constant", held_out_constant, 256, 1, 100000, FREE, "training samples behind the best constant"),
+
+    { .key = "parallel.mode", .kind = VJ_FIELD_ENUM, .offset = AT(parallel_mode), .names = mode_names, .flags = FREE,
+      .help = "how ranks share the state; on one rank all are the same", .i = { 0, 0, 3 } },
+    INT("parallel.tp", parallel_tp, 1, 1, 1024, FREE, "ranks that share one layer (only 1 today)"),
+    { .key = "init.from", .kind = VJ_FIELD_TEXT, .offset = AT(init_from), .text = "",
+      .help = "weights to start from (comes with import; empty today)" },
+    { .key = NULL, .kind = VJ_FIELD_END },
+};

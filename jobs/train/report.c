@@ -1,0 +1,115 @@
+// What a run says: a metrics line, the progress note, held-out figures, the summary. The schema of a line stands in
+// runtime/README.md.
+
+#include "jobs/train/trainer_impl.h"
+
+#include <math.h>
+
+#include "runtime/base/clock.h"
+#include "runtime/base/file.h"
+#include "runtime/log/log.h"
+#include "runtime/log/progress.h"
+
+static void put_held_out(vj_json_writer *w, const vj_held_out_figures *f)
+{
+    vj_json_begin_object(w, "held_out");
+    vj_json_put_f64(w, "loss", f->loss);
+    vj_json_put_f64(w, "constant", f->constant);
+    vj_json_put_f64(w, "ratio", f->loss / f->constant);
+    vj_json_put_f64(w, "swapped", f->swapped);
+    vj_json_put_f64(w, "swapped_ratio", f->swapped / f->constant);
+    vj_json_put_f64(w, "moved", f->moved);
+    vj_json_put_i64(w, "samples", f->samples);
+    vj_json_put_i64(w, "swapped_samples", f->swapped_samples);
+    vj_json_put_i64(w, "constant_samples", f->constant_samples);
+    vj_json_put_f64(w, "seconds", f->seconds);
+    vj_json_end_object(w);
+}
+
+static vj_status run_held_out(vj_trainer *t)
+{
+    VJ_TRY(vj_held_out_run(t->held_out, &t->figures));
+    t->figures_step = t->state.step;
+    const vj_held_out_figures *f = &t->figures;
+    char swapped[64] = "";
+    if (!isnan(f->swapped)) vj_format(swapped, sizeof swapped, ", swapped %.2f x", f->swapped / f->constant);
+    vj_log(VJ_INFO, "held-out", "step %lld: loss %.4f = %.3f x the best constant%s, target encoder moved %.3f (%.1f s)",
+           (long long)t->state.step, f->loss, f->loss / f->constant, swapped, f->moved, f->seconds);
+    return VJ_OK;
+}
+
+vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_out)
+{
+    const double now = vj_now(), wall = now - t->log_started;
+    const double steps = t->log_steps > 0 ? (double)t->log_steps : 1;
+    vj_loader_stats data;
+    vj_loader_stats_get(t->loader, &data);
+    // Before the line is begun: the figures take time, and their failure must not leave half a line.
+    if (with_held_out && t->held_out) VJ_TRY(run_held_out(t));
+
+    vj_json_writer *w = vj_metrics_begin(t->metrics, t->state.step);
+    vj_json_put_text(w, "phase", t->run.phase);
+    vj_json_put_text(w, "schedule", vj_schedule_phase_name(&t->config.train, t->state.step));
+    vj_json_put_f64(w, "loss", t->loss_count > 0 ? t->loss_sum / (double)t->loss_count : NAN);
+    vj_json_put_f64(w, "loss_last", r->loss);
+    vj_json_put_f64(w, "lr", r->lr);
+    vj_json_put_f64(w, "weight_decay", r->weight_decay);
+    vj_json_put_f64(w, "momentum", r->momentum);
+    vj_json_put_f64(w, "grad_norm", r->grad_norm);
+    vj_json_put_f64(w, "grad_norm_encoder", r->grad_norm_encoder);
+    vj_json_put_f64(w, "grad_norm_predictor", r->grad_norm_predictor);
+    vj_json_put_f64(w, "step_seconds", t->step_seconds / steps);
+    vj_json_put_f64(w, "data_wait_seconds", t->wait_seconds / steps);
+    vj_json_put_f64(w, "samples_per_second", wall > 0 ? (double)t->log_samples / wall : NAN);
+    vj_json_put_f64(w, "flop_per_second", t->step_seconds > 0 ? t->flop / t->step_seconds : NAN);
+    vj_json_put_f64(w, "loader_cpu_seconds", data.decode_seconds);
+    vj_json_put_i64(w, "cursor", (int64_t)t->state.cursor);
+    vj_json_put_i64(w, "adam_step", t->state.adam_step);
+    vj_json_put_i64(w, "skipped_steps", t->skipped);
+    vj_json_put_i64(w, "bad_samples", data.bad);
+    vj_json_put_i64(w, "substituted_samples", data.substituted);
+    vj_json_put_i64(w, "peak_rss_bytes", vj_peak_rss_bytes());
+    vj_json_put_f64(w, "train_seconds", t->state.wall_seconds);
+    if (with_held_out && t->figures_step == t->state.step) put_held_out(w, &t->figures);
+    VJ_TRY(vj_metrics_end(t->metrics));
+
+    t->log_started = vj_now();
+    t->step_seconds = t->wait_seconds = t->flop = t->loss_sum = 0;
+    t->log_samples = t->log_steps = t->loss_count = 0;
+    return VJ_OK;
+}
+
+vj_status vj_trainer_summary(vj_trainer *t, const char *outcome)
+{
+    char wall[32], file[640];
+    vj_wall_text(wall);
+    vj_json_writer w = { .pretty = true };
+    vj_json_begin_object(&w, NULL);
+    vj_json_put_text(&w, "outcome", outcome);
+    vj_json_put_text(&w, "phase", t->run.phase);
+    vj_json_put_text(&w, "run_id", t->run.run_id);
+    vj_json_put_text(&w, "parent", t->run.parent);
+    vj_json_put_i64(&w, "step", t->state.step);
+    vj_json_put_i64(&w, "steps", t->config.train.steps);
+    vj_json_put_i64(&w, "checkpoint_step", t->saved_step);
+    vj_json_put_text(&w, "model", t->config.model.preset);
+    vj_json_put_i64(&w, "crop", t->config.data.crop);
+    vj_json_put_i64(&w, "frames", t->config.data.fpc.v[0]);
+    vj_json_put_f64(&w, "train_seconds", t->state.wall_seconds);
+    vj_json_put_i64(&w, "peak_rss_bytes", vj_peak_rss_bytes());
+    vj_json_put_text(&w, "device", vj_device_name(t->device));
+    vj_json_put_text(&w, "isa", vj_device_isa(t->device));
+    vj_json_put_text(&w, "gemm", vj_device_gemm(t->device));
+    vj_json_put_i64(&w, "threads", vj_device_threads(t->device));
+    vj_json_put_text(&w, "written", wall);
+    if (t->figures_step >= 0) {
+        vj_json_put_i64(&w, "held_out_step", t->figures_step);
+        put_held_out(&w, &t->figures);
+    }
+    vj_json_end_object(&w);
+    vj_str_add(&w.out, "\n");
+    vj_path_join(file, sizeof file, t->run.path, "summary.json");
+    vj_status status = vj_file_write_atomic(file, vj_str_text(&w.out), w.out.length);
+    vj_json_writer_free(&w);
+    return status;
+}

@@ -1,0 +1,36 @@
+// A run directory belongs to one run: the same command continues it, another one is refused, --fresh moves the old
+// content aside (contracts section 4).
+//
+//   RUN/run.json        identity: run id, phase, parent, model; written once
+//   RUN/config.yaml     the resolved configuration the run was born with
+//   RUN/metrics.jsonl   one line per logged step (runtime/README.md)
+//   RUN/log.txt         what was said, dated
+//   RUN/summary.json    the last figures, rewritten at every stop
+//   RUN/ckpt/           checkpoints (checkpoints/README.md)
+#ifndef VJ_JOBS_TRAIN_RUN_DIR_H
+#define VJ_JOBS_TRAIN_RUN_DIR_H
+
+#include "configs/run_config.h"
+
+typedef struct vj_run_dir {
+    char path[512];
+    char run_id[40];
+    char phase[16];        // "pretrain" | "cooldown"
+    char parent[320];      // checkpoint directory a cooldown came from, else ""
+    int64_t parent_step;   // its step; -1 without parent
+    bool resumed;          // the run existed before this start
+    int lock;              // descriptor that holds the lock
+} vj_run_dir;
+
+// Opens or makes the directory for a run of `phase`. `parent` (a checkpoint directory) and `parent_step` are those of a
+// new cooldown, "" and -1 otherwise; when the run exists already, its own are returned and a different one is refused.
+// VJ_ERR_CONFIG: the directory belongs to another run (what differs is listed), holds something that is no run, or
+// another process trains in it.
+vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, const char *parent, int64_t parent_step,
+                          const vj_config *config, bool fresh) VJ_MUST_CHECK;
+void vj_run_dir_close(vj_run_dir *run);
+// The identity of an existing run, without locking; VJ_ERR_CONFIG when there is none.
+vj_status vj_run_dir_read(vj_run_dir *out, const char *path) VJ_MUST_CHECK;
+bool vj_run_dir_exists(const char *path);
+
+#endif

@@ -1,0 +1,101 @@
+// State out of and into checkpoints. One list of parts serves both: what is saved is what is loaded.
+
+#include "jobs/train/trainer_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/clock.h"
+#include "runtime/log/log.h"
+
+typedef struct part_list {
+    vj_state_part parts[8];
+    int n;
+    vj_tensor *shards;
+    int64_t *begin;
+} part_list;
+
+static const struct {
+    const char *name;
+    vj_network network;
+    vj_buffer buffer;
+    vj_state_kind kind;
+} part_table[] = {
+    { "encoder", VJ_ENCODER, VJ_BUF_PARAM, VJ_STATE_PARAM },
+    { "encoder", VJ_ENCODER, VJ_BUF_EXP_AVG, VJ_STATE_EXP_AVG },
+    { "encoder", VJ_ENCODER, VJ_BUF_EXP_AVG_SQ, VJ_STATE_EXP_AVG_SQ },
+    { "predictor", VJ_PREDICTOR, VJ_BUF_PARAM, VJ_STATE_PARAM },
+    { "predictor", VJ_PREDICTOR, VJ_BUF_EXP_AVG, VJ_STATE_EXP_AVG },
+    { "predictor", VJ_PREDICTOR, VJ_BUF_EXP_AVG_SQ, VJ_STATE_EXP_AVG_SQ },
+    { "target_encoder", VJ_TARGET_ENCODER, VJ_BUF_PARAM, VJ_STATE_PARAM },
+};
+enum { PARTS = sizeof part_table / sizeof part_table[0] };
+
+static void part_list_free(part_list *l)
+{
+    vj_host_free(l->shards);
+    vj_host_free(l->begin);
+}
+
+static vj_status part_list_make(part_list *l, const vj_vjepa *model)
+{
+    *l = (part_list){ .n = PARTS };
+    int units = 0;
+    for (int i = 0; i < PARTS; i++) units += vj_vjepa_layout(model, part_table[i].network)->n_units;
+    VJ_TRY(vj_host_alloc(&l->shards, (size_t)units * sizeof *l->shards, "a list of units"));
+    vj_status status = vj_host_alloc(&l->begin, (size_t)units * sizeof *l->begin, "a list of units");
+    if (status != VJ_OK) {
+        part_list_free(l);
+        return status;
+    }
+    int at = 0;
+    for (int i = 0; i < PARTS; i++) {
+        const vj_layout *layout = vj_vjepa_layout(model, part_table[i].network);
+        l->parts[i] = (vj_state_part){ .network = part_table[i].name, .kind = part_table[i].kind, .layout = layout,
+                                       .shards = l->shards + at, .begin = l->begin + at };
+        for (int u = 0; u < layout->n_units; u++) {   // one rank owns whole units: begin stays 0
+            l->shards[at++] = vj_vjepa_unit(model, part_table[i].network, part_table[i].buffer, u);
+        }
+    }
+    return VJ_OK;
+}
+
+vj_status vj_trainer_save(vj_trainer *t)
+{
+    if (t->saved_step == t->state.step) return VJ_OK;
+    const double started = vj_now();
+    vj_loader_state data;
+    vj_loader_state_get(t->loader, &data);
+    t->state.cursor = data.cursor;
+    t->state.plan_digest = data.plan_digest;
+    t->state.catalog_digest = data.catalog_digest;
+    t->state.quarantine_digest = data.quarantine_digest;
+    vj_format(t->state.schedule_phase, sizeof t->state.schedule_phase, "%s", vj_schedule_phase_name(&t->config.train, t->state.step));
+    t->state.config_yaml = vj_str_text(&t->resolved);
+
+    char *quarantine = NULL;
+    part_list list;
+    VJ_TRY(vj_loader_quarantine(t->loader, &quarantine));
+    t->state.quarantine_json = quarantine;
+    vj_status status = part_list_make(&list, t->model);
+    if (status == VJ_OK) {
+        status = vj_checkpoint_save(t->run.path, list.parts, list.n, &t->state, vj_vjepa_stream(t->model),
+                                    t->config.train.checkpoint_keep, t->config.train.checkpoint_keep_every);
+        part_list_free(&list);
+    }
+    free(quarantine);
+    t->state.quarantine_json = NULL;
+    VJ_TRY_CTX(status, "saving the checkpoint of step %lld", (long long)t->state.step);
+    t->saved_step = t->state.step;
+    vj_log(VJ_DEBUG, "train", "checkpoint of step %lld saved in %.2f s", (long long)t->state.step, vj_now() - started);
+    return VJ_OK;
+}
+
+vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from)
+{
+    part_list list;
+    VJ_TRY(part_list_make(&list, t->model));
+    vj_status status = vj_checkpoint_load(from, list.parts, list.n, vj_vjepa_stream(t->model));
+    part_list_free(&list);
+    return status;
+}

@@ -1,0 +1,281 @@
+// From a request to a trainer that is ready for its first step. The order matters: nothing is written before the
+// configuration is known to be right, and nothing of an existing run is touched before it is known to be this run.
+
+#include "jobs/train/trainer_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/init.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/fault.h"
+#include "runtime/base/file.h"
+#include "runtime/log/log.h"
+
+static vj_status load_config(vj_trainer *t, const vj_train_request *r)
+{
+    VJ_TRY(vj_run_config_load(&t->config, &t->origins, r->config, r->overrides, r->n_overrides));
+    const vj_train_config *c = &t->config.train;
+    VJ_CHECK(t->config.data.dir[0] != '\0', VJ_ERR_CONFIG,
+             "data.dir is not set: give the folder that `vjepa data pack` made, as data.dir=SHARDS");
+    VJ_CHECK(r->stop_at <= c->steps, VJ_ERR_USAGE, "--steps %lld is beyond train.steps = %lld (%s)", (long long)r->stop_at,
+             (long long)c->steps, vj_config_origin(t->origins, "train.steps"));
+    vj_config_resolved(t->origins, false, &t->resolved);
+    return VJ_OK;
+}
+
+static void real_path(char out[512], const char *path)
+{
+    char *real = realpath(path, NULL);
+    snprintf(out, 512, "%s", real ? real : path);
+    free(real);
+}
+
+// A cooldown that exists keeps the parent it was started from, even when `--from RUN` has newer checkpoints by now or is
+// gone; only a reference to another run, or to another step by name, is refused (by vj_run_dir_open).
+static vj_status find_parent(vj_trainer *t, const vj_train_request *r, char parent[512], int64_t *parent_step)
+{
+    parent[0] = '\0';
+    *parent_step = -1;
+    if (!t->cooldown) return VJ_OK;
+    const bool exists = !r->fresh && vj_run_dir_exists(r->run);
+    vj_status status = vj_checkpoint_open(&t->start, r->from, true);
+    if (status != VJ_OK && !exists) {
+        vj_context("looking for the checkpoint to cool down from (--from %s)", r->from);
+        return status;
+    }
+    if (status == VJ_OK) {
+        real_path(parent, vj_checkpoint_path(t->start));
+        *parent_step = vj_checkpoint_state(t->start)->step;
+    }
+    if (!exists) return VJ_OK;
+
+    vj_run_dir there;
+    VJ_TRY(vj_run_dir_read(&there, r->run));
+    char mine[512], theirs[512];
+    snprintf(mine, sizeof mine, "%s", there.parent);
+    snprintf(theirs, sizeof theirs, "%s", parent);
+    char *cut = strrchr(mine, '/');
+    if (cut) *cut = '\0';
+    cut = strrchr(theirs, '/');
+    if (cut) *cut = '\0';
+    const bool by_run = strchr(r->from, '@') == NULL && !vj_str_starts(vj_path_base(r->from), "step-");
+    const bool same = parent[0] == '\0' || strcmp(parent, there.parent) == 0 || (by_run && strcmp(mine, theirs) == 0);
+    if (!same) return VJ_OK;   // the difference is named when the directory is opened
+    vj_checkpoint_destroy(&t->start);
+    snprintf(parent, 512, "%s", there.parent);
+    *parent_step = there.parent_step;
+    if (vj_checkpoint_open(&t->start, there.parent, false) != VJ_OK) {
+        vj_log(VJ_WARN, "train", "the parent checkpoint %s cannot be read any more: the figure `moved` is left out", there.parent);
+        vj_error_clear();
+    }
+    return VJ_OK;
+}
+
+static vj_status open_run(vj_trainer *t, const vj_train_request *r, const char *parent, int64_t parent_step)
+{
+    VJ_TRY(vj_run_dir_open(&t->run, r->run, r->phase, parent, parent_step, t->origins, r->fresh));
+    char file[640];
+    vj_path_join(file, sizeof file, t->run.path, "log.txt");
+    return vj_log_file(file);
+}
+
+static vj_status make_model(vj_trainer *t)
+{
+    const vj_run_config *c = &t->config;
+    VJ_TRY(vj_device_open(&t->device, c->train.device, (int)c->train.threads));
+    t->mask_tokens = c->model.mask_tokens > 0 ? c->model.mask_tokens : c->mask.n * c->data.fpc.n;
+    int64_t frames = 0;
+    for (int64_t i = 0; i < c->data.fpc.n; i++) frames = c->data.fpc.v[i] > frames ? c->data.fpc.v[i] : frames;
+    const vj_slot_bound bound = { .clips = c->mask.group, .F = frames, .height = c->data.crop, .width = c->data.crop,
+                                  .n_pairs = c->mask.n, .slots = c->train.batch / c->mask.group };
+    VJ_TRY(vj_vjepa_create(&t->model, &c->model, t->mask_tokens, t->device, &bound, true));
+    vj_vjepa_digest(t->model, t->model_digest);
+    return VJ_OK;
+}
+
+static void begin_state(vj_trainer *t)
+{
+    vj_run_state *s = &t->state;
+    vj_format(s->run_id, sizeof s->run_id, "%s", t->run.run_id);
+    vj_format(s->phase, sizeof s->phase, "%s", t->run.phase);
+    vj_format(s->parent, sizeof s->parent, "%s", t->run.parent);
+    vj_format(s->model_digest, sizeof s->model_digest, "%s", t->model_digest);
+    vj_format(s->isa, sizeof s->isa, "%s", vj_device_isa(t->device));
+    snprintf(s->gemm, sizeof s->gemm, "%s", vj_device_gemm(t->device));
+    s->seed = (uint64_t)t->config.train.seed;
+}
+
+static vj_status check_model(const vj_trainer *t, const vj_checkpoint *from)
+{
+    VJ_CHECK(strcmp(vj_checkpoint_state(from)->model_digest, t->model_digest) == 0, VJ_ERR_CONFIG,
+             "%s: belongs to another model (its parameters differ in name or shape from model.preset=%s with %lld mask tokens); "
+             "`vjepa checkpoint show` prints what it holds",
+             vj_checkpoint_path(from), t->config.model.preset, (long long)t->mask_tokens);
+    return VJ_OK;
+}
+
+static vj_status keep_quarantine(vj_trainer *t, const vj_run_state *from)
+{
+    if (!from->quarantine_json) return VJ_OK;
+    t->quarantine = vj_strdup(from->quarantine_json);
+    return VJ_OK;
+}
+
+static vj_status resume(vj_trainer *t, const vj_checkpoint *from)
+{
+    const vj_run_state *s = vj_checkpoint_state(from);
+    VJ_CHECK(strcmp(s->run_id, t->run.run_id) == 0, VJ_ERR_CONFIG, "%s: belongs to run %s, this directory's run is %s",
+             vj_checkpoint_path(from), s->run_id, t->run.run_id);
+    VJ_TRY(check_model(t, from));
+    if (strcmp(s->isa, t->state.isa) != 0 || strcmp(s->gemm, t->state.gemm) != 0) {
+        vj_log(VJ_WARN, "train", "the checkpoint was made with %s, %s; this machine has %s, %s: bits will differ from an uninterrupted run",
+               s->isa, s->gemm, t->state.isa, t->state.gemm);
+    }
+    vj_fault_point("resume.opened", vj_checkpoint_path(from));
+    VJ_TRY(vj_trainer_load(t, from));
+    vj_fault_point("resume.loaded", vj_checkpoint_path(from));
+    t->state.step = t->saved_step = s->step;
+    t->state.adam_step = s->adam_step;
+    t->state.cursor = s->cursor;
+    t->state.wall_seconds = s->wall_seconds;
+    t->data = (vj_loader_state){ .cursor = s->cursor, .step = s->step, .plan_digest = s->plan_digest,
+                                 .catalog_digest = s->catalog_digest, .quarantine_digest = s->quarantine_digest };
+    t->data_known = true;
+    return keep_quarantine(t, s);
+}
+
+// Weights, target encoder, Adam's moments and count, and the data cursor are carried over; step and schedules start at 0.
+static vj_status branch(vj_trainer *t)
+{
+    const vj_run_state *s = vj_checkpoint_state(t->start);
+    VJ_TRY(check_model(t, t->start));
+    VJ_TRY(vj_trainer_load(t, t->start));
+    t->state.adam_step = s->adam_step;
+    t->state.cursor = s->cursor;
+    t->data = (vj_loader_state){ .cursor = s->cursor, .step = 0, .plan_digest = s->plan_digest,
+                                 .catalog_digest = s->catalog_digest, .quarantine_digest = s->quarantine_digest };
+    t->data_known = true;
+    vj_log(VJ_INFO, "train", "cooling down from %s (step %lld, %s phase)", vj_checkpoint_path(t->start), (long long)s->step, s->schedule_phase);
+    return keep_quarantine(t, s);
+}
+
+// A checkpoint whose payload turned out damaged is moved aside (nothing is deleted), so that its step can be saved again.
+static vj_status set_aside(const vj_checkpoint_info *info)
+{
+    char now[20], target[640];
+    vj_wall_compact(now);
+    vj_format(target, sizeof target, "%s.damaged-%s", info->path, now);
+    vj_log(VJ_WARN, "train", "%s", vj_error_text());
+    vj_error_clear();
+    vj_log(VJ_WARN, "train", "%s is damaged: moved to %s, trying the checkpoint before it", info->path, target);
+    return vj_io_rename(info->path, target);
+}
+
+// From the newest checkpoint of this run that can be read. *found false: there is none at all.
+static vj_status resume_newest(vj_trainer *t, bool *found)
+{
+    *found = false;
+    char ckpt[640];
+    vj_path_join(ckpt, sizeof ckpt, t->run.path, "ckpt");
+    if (!vj_path_exists(ckpt)) return VJ_OK;
+    vj_checkpoint_info *list = NULL;
+    int64_t count = 0;
+    VJ_TRY(vj_checkpoint_list(t->run.path, &list, &count));
+    vj_status status = VJ_OK;
+    for (int64_t i = count - 1; i >= 0 && !*found; i--) {
+        vj_checkpoint *from = NULL;
+        status = vj_checkpoint_open(&from, list[i].path, false);
+        if (status == VJ_OK) status = resume(t, from);
+        vj_checkpoint_destroy(&from);
+        if (status == VJ_OK) *found = true;
+        else if (status != VJ_ERR_CHECKPOINT) break;
+        else if ((status = set_aside(&list[i])) != VJ_OK) break;
+    }
+    free(list);
+    if (status == VJ_OK && count > 0 && !*found) {
+        VJ_FAIL(VJ_ERR_CHECKPOINT, "%s: none of its %lld checkpoints can be read (they were kept as *.damaged-*); start anew with --fresh",
+                t->run.path, (long long)count);
+    }
+    return status;
+}
+
+static vj_status make_state(vj_trainer *t)
+{
+    begin_state(t);
+    bool found = false;
+    if (t->run.resumed) VJ_TRY(resume_newest(t, &found));
+    if (found) return VJ_OK;
+    if (!t->cooldown) return vj_vjepa_init(t->model, (uint64_t)t->config.train.seed);
+    VJ_CHECK(t->start != NULL, VJ_ERR_CHECKPOINT, "%s: the cooldown has no checkpoint of its own yet and its parent %s cannot be read",
+             t->run.path, t->run.parent);
+    return branch(t);
+}
+
+// The target encoder as it was at step 0: made again from the seed, or read from the parent.
+static bool start_param(void *context, int param, double *out)
+{
+    vj_trainer *t = context;
+    const vj_layout *layout = vj_vjepa_layout(t->model, VJ_TARGET_ENCODER);
+    const vj_param *p = &layout->params[param];
+    if (!t->cooldown) {
+        vj_init_param(layout, param, (uint64_t)t->config.train.seed, vj_device_real(t->device), out);
+        return true;
+    }
+    if (!t->start) return false;
+    float *values = NULL;
+    if (vj_host_alloc(&values, (size_t)p->count * sizeof *values, "a parameter of the parent") != VJ_OK) return false;
+    char name[128];
+    vj_format(name, sizeof name, "target_encoder.%s", p->name);
+    const bool ok = vj_checkpoint_read_param(t->start, name, VJ_STATE_PARAM, values, p->count) == VJ_OK;
+    for (int64_t i = 0; ok && i < p->count; i++) out[i] = values[i];
+    vj_host_free(values);
+    return ok;
+}
+
+static vj_status open_data(vj_trainer *t)
+{
+    const vj_run_config *c = &t->config;
+    t->stage = (vj_loader_stage){ .seed = (uint64_t)c->train.seed, .batch = c->train.batch, .slot = c->mask.group,
+                                  .crop = c->data.crop, .tubelet = c->model.tubelet, .patch = c->model.patch,
+                                  .fpc = c->data.fpc, .fps = c->data.fps, .rank = 0, .world = 1,
+                                  .threads = (int)c->data.threads, .held_out = false };
+    VJ_TRY(vj_loader_open(&t->loader, &c->data, &c->mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine));
+    return vj_held_out_create(&t->held_out, c, &t->stage, t->model, start_param, t);
+}
+
+vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
+{
+    *t = (vj_trainer){ .request = request, .saved_step = -1, .figures_step = -1, .cooldown = strcmp(request->phase, "cooldown") == 0 };
+    t->run.lock = -1;
+    VJ_TRY(load_config(t, request));
+    char parent[512];
+    int64_t parent_step;
+    VJ_TRY(find_parent(t, request, parent, &parent_step));
+    // The data is looked at before the run directory is made: a typing error in data.dir must not leave a run behind.
+    vj_data_summary summary;
+    VJ_TRY(vj_data_summary_read(t->config.data.dir, &summary));
+    VJ_TRY(open_run(t, request, parent, parent_step));
+    VJ_TRY(make_model(t));
+    VJ_TRY(make_state(t));
+    VJ_TRY(open_data(t));
+    char file[640];
+    vj_path_join(file, sizeof file, t->run.path, "metrics.jsonl");
+    return vj_metrics_open(&t->metrics, file, t->state.step);
+}
+
+void vj_trainer_end(vj_trainer *t)
+{
+    vj_metrics_close(&t->metrics);
+    vj_held_out_destroy(&t->held_out);
+    vj_loader_close(&t->loader);
+    vj_vjepa_destroy(&t->model);
+    vj_device_close(&t->device);
+    vj_checkpoint_destroy(&t->start);
+    vj_run_dir_close(&t->run);
+    vj_config_destroy(&t->origins);
+    vj_str_free(&t->resolved);
+    free(t->quarantine);
+    if (vj_log_file(NULL) != VJ_OK) vj_error_clear();
+}

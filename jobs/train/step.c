@@ -1,0 +1,111 @@
+// One training step, and what happens when its numbers are not finite.
+
+#include "jobs/train/trainer_impl.h"
+
+#include <math.h>
+
+#include "jobs/train/schedule.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/file.h"
+#include "runtime/log/log.h"
+
+// Everything needed to see the step again: samples are pure functions of their global index, so their names are enough.
+static vj_status dump_step(vj_trainer *t, const vj_batch *batch, const vj_step_result *r, const vj_step_options *o)
+{
+    char name[64], file[640];
+    vj_format(name, sizeof name, "nonfinite-step-%lld.json", (long long)t->state.step + 1);
+    vj_path_join(file, sizeof file, t->run.path, name);
+    vj_json_writer w = { .pretty = true };
+    vj_json_begin_object(&w, NULL);
+    vj_json_put_i64(&w, "step", t->state.step + 1);
+    vj_json_put_f64(&w, "loss", r->loss);
+    vj_json_put_f64(&w, "grad_norm_encoder", r->grad_norm_encoder);
+    vj_json_put_f64(&w, "grad_norm_predictor", r->grad_norm_predictor);
+    vj_json_put_f64(&w, "lr", o->lr);
+    vj_json_put_i64(&w, "adam_step", o->adam_step);
+    vj_json_put_i64(&w, "last_checkpoint_step", t->saved_step);
+    vj_json_begin_array(&w, "samples");
+    for (int64_t i = 0; i < batch->samples; i++) {
+        vj_sample_origin origin;
+        VJ_TRY(vj_loader_origin(t->loader, batch, i, &origin));
+        vj_json_begin_object(&w, NULL);
+        vj_json_put_i64(&w, "g", (int64_t)origin.g);
+        vj_json_put_text(&w, "source", origin.source_name);
+        vj_json_put_text(&w, "file", origin.file);
+        vj_json_put_i64(&w, "row", origin.row);
+        vj_json_put_hex(&w, "key", origin.key);
+        vj_json_end_object(&w);
+    }
+    vj_json_end_array(&w);
+    vj_json_end_object(&w);
+    vj_str_add(&w.out, "\n");
+    vj_status status = vj_file_write_atomic(file, vj_str_text(&w.out), w.out.length);
+    vj_json_writer_free(&w);
+    if (status == VJ_OK) vj_log(VJ_ERROR, "train", "the step's samples and figures are in %s", file);
+    return status;
+}
+
+static vj_status on_nonfinite(vj_trainer *t, const vj_batch *batch, const vj_step_result *r, const vj_step_options *o)
+{
+    VJ_TRY(dump_step(t, batch, r, o));
+    if (t->config.train.nonfinite == VJ_NONFINITE_SKIP) {
+        t->skipped++;
+        vj_log(VJ_WARN, "train", "step %lld: loss %g, gradient norm %g: not finite, weights unchanged (skipped so far: %lld)",
+               (long long)t->state.step + 1, r->loss, r->grad_norm, (long long)t->skipped);
+        return VJ_OK;
+    }
+    VJ_FAIL(VJ_ERR_NONFINITE,
+            "step %lld: loss %g, gradient norm %g: not finite; weights were not changed, the newest checkpoint is step %lld. "
+            "Lower optim.lr or lengthen optim.warmup, or go on past it with train.nonfinite=skip",
+            (long long)t->state.step + 1, r->loss, r->grad_norm, (long long)t->saved_step);
+}
+
+vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
+{
+    const vj_train_config *c = &t->config.train;
+    const int64_t s = t->state.step + 1;   // schedules count from 1 (spec/pretrain.md 6.3)
+    const vj_step_options options = {
+        .lr = vj_schedule_lr(c, s),
+        .weight_decay = vj_schedule_weight_decay(c, s),
+        .momentum = vj_schedule_momentum(c, s - 1),   // the EMA sequence counts from 0 (spec/pretrain.md 5)
+        .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
+        .adam_step = t->state.adam_step + 1,
+    };
+    const double asked = vj_now();
+    const vj_batch *batch = NULL;
+    VJ_TRY_CTX(vj_loader_next(t->loader, &batch), "reading the batch of step %lld", (long long)s);
+    VJ_ASSERT(batch->first == t->state.cursor);
+    const double began = vj_now();
+
+    vj_step_result r;
+    vj_status status = vj_vjepa_step_begin(t->model, batch->n_slots);
+    for (int i = 0; i < batch->n_slots && status == VJ_OK; i++) {
+        t->flop += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
+        status = vj_vjepa_slot(t->model, &batch->slots[i]);
+    }
+    if (status == VJ_OK) status = vj_vjepa_update(t->model, &options, &r);
+    if (status == VJ_OK && r.update == VJ_UPDATE_NONFINITE) status = on_nonfinite(t, batch, &r, &options);
+    const int64_t samples = batch->samples;
+    vj_loader_release(t->loader, batch);
+    VJ_TRY_CTX(status, "in step %lld", (long long)s);
+
+    t->state.step = s;
+    t->state.cursor += (uint64_t)c->batch;
+    if (r.update == VJ_UPDATED) t->state.adam_step++;
+    const double ended = vj_now();
+    t->wait_seconds += began - asked;
+    t->step_seconds += ended - asked;
+    t->state.wall_seconds += ended - asked;
+    t->log_samples += samples;
+    t->log_steps++;
+    t->steps_done++;
+    if (isfinite(r.loss)) {
+        t->loss_sum += r.loss;
+        t->loss_count++;
+    }
+    *out = (vj_step_report){ .loss = r.loss, .lr = options.lr, .weight_decay = options.weight_decay,
+                             .momentum = options.momentum, .grad_norm = r.grad_norm,
+                             .grad_norm_encoder = r.grad_norm_encoder, .grad_norm_predictor = r.grad_norm_predictor,
+                             .updated = r.update == VJ_UPDATED };
+    return VJ_OK;
+}

@@ -1,0 +1,103 @@
+// The loop. Everything that may stop, save or speak does so here, between two steps.
+
+#include "jobs/train/trainer_impl.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/base/clock.h"
+#include "runtime/base/signals.h"
+#include "runtime/log/log.h"
+#include "runtime/log/progress.h"
+
+static bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
+
+static void progress(vj_trainer *t, const vj_step_report *r)
+{
+    char note[96];
+    const int n = snprintf(note, sizeof note, "loss %.4f  lr %.2e", r->loss, r->lr);
+    if (t->figures_step >= 0 && n > 0 && (size_t)n < sizeof note) {
+        snprintf(note + n, sizeof note - (size_t)n, "  held-out %.2f x constant", t->figures.loss / t->figures.constant);
+    }
+    vj_progress_update(t->state.step, note);
+}
+
+static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
+{
+    const vj_train_config *c = &t->config.train;
+    *outcome = "done";
+    while (t->state.step < stop_at) {
+        vj_step_report r;
+        VJ_TRY(vj_trainer_step(t, &r));
+        const int64_t step = t->state.step;
+        const bool last = step == stop_at;
+        // At the end of the whole run there are always figures to look at; at --steps only those that are due.
+        const bool figures = due(step, c->held_out_every) || (step == c->steps && c->held_out_every > 0);
+        if (due(step, c->log_every) || figures || last) VJ_TRY(vj_trainer_log(t, &r, figures));
+        progress(t, &r);
+        if (due(step, c->checkpoint_every) || last) VJ_TRY(vj_trainer_save(t));
+        if (!last && vj_stop_requested()) {
+            VJ_TRY(vj_trainer_save(t));
+            *outcome = "stopped";
+            return VJ_OK;
+        }
+    }
+    if (stop_at < c->steps) *outcome = "reached --steps";
+    return VJ_OK;
+}
+
+static void say_start(const vj_trainer *t, int64_t stop_at)
+{
+    const vj_memory_plan *m = vj_vjepa_memory(t->model);
+    char bytes[24];
+    vj_bytes_text(bytes, (double)m->total);
+    vj_log(VJ_INFO, "train", "%s %s in %s: steps %lld to %lld of %lld, batch %lld in %lld slots, %lld frames x %lld px, %s on %d threads (%s, %s), %s",
+           t->run.resumed && t->state.step > 0 ? "resuming" : "starting", t->run.phase, t->run.path, (long long)t->state.step,
+           (long long)stop_at, (long long)t->config.train.steps, (long long)t->config.train.batch,
+           (long long)(t->config.train.batch / t->config.mask.group), (long long)t->config.data.fpc.v[0],
+           (long long)t->config.data.crop, t->config.model.preset, vj_device_threads(t->device), vj_device_isa(t->device),
+           vj_device_gemm(t->device), bytes);
+}
+
+static void say_end(const vj_trainer *t, const char *outcome)
+{
+    char took[32];
+    vj_duration_text(took, t->state.wall_seconds);
+    vj_log(VJ_INFO, "train", "%s: step %lld of %lld, %s of training, checkpoint %s/ckpt/step-%08lld", outcome,
+           (long long)t->state.step, (long long)t->config.train.steps, took, t->run.path, (long long)t->saved_step);
+}
+
+vj_status vj_train(const vj_train_request *request)
+{
+    vj_trainer t;
+    vj_status status = vj_trainer_start(&t, request);
+    if (status != VJ_OK) {
+        vj_trainer_end(&t);
+        return status;
+    }
+    const int64_t steps_total = t.config.train.steps;
+    const int64_t stop_at = request->stop_at < 0 ? steps_total : request->stop_at;
+    const char *outcome = "done";
+    if (t.state.step >= stop_at) {
+        vj_log(VJ_INFO, "train", "%s: step %lld of %lld is reached already", t.run.path, (long long)t.state.step, (long long)stop_at);
+        if (t.saved_step != t.state.step) status = vj_trainer_save(&t);
+        vj_trainer_end(&t);
+        return status;
+    }
+    say_start(&t, stop_at);
+    t.log_started = vj_now();
+    vj_progress_start(t.run.phase, stop_at, "steps");
+    status = steps(&t, stop_at, &outcome);
+    vj_progress_stop();
+    if (status == VJ_OK) status = vj_trainer_summary(&t, outcome);
+    if (status == VJ_OK) {
+        say_end(&t, outcome);
+        if (strcmp(outcome, "stopped") == 0) {
+            status = vj_fail(VJ_ERR_STOPPED, "stopped on %s at step %lld; the same command continues", vj_stop_reason(),
+                             (long long)t.state.step);
+        }
+    }
+    vj_trainer_end(&t);
+    return status;
+}

@@ -1,0 +1,63 @@
+// What the files of jobs/train share.
+#ifndef VJ_JOBS_TRAIN_TRAINER_IMPL_H
+#define VJ_JOBS_TRAIN_TRAINER_IMPL_H
+
+#include "checkpoints/checkpoint.h"
+#include "jobs/train/held_out.h"
+#include "jobs/train/run_dir.h"
+#include "jobs/train/schedule.h"
+#include "jobs/train/trainer.h"
+#include "runtime/log/metrics.h"
+
+typedef struct vj_trainer {
+    const vj_train_request *request;
+    vj_run_config config;
+    vj_config *origins;
+    vj_str resolved;               // the resolved configuration, kept in every checkpoint
+    vj_run_dir run;
+    bool cooldown;
+
+    vj_device *device;
+    vj_vjepa *model;
+    int64_t mask_tokens;
+    char model_digest[65];
+    vj_loader *loader;
+    vj_loader_stage stage;
+    vj_held_out *held_out;
+    vj_metrics *metrics;
+    vj_checkpoint *start;          // cooldown: the parent checkpoint (read only), for "moved from its start"
+    char *quarantine;              // of the checkpoint the state came from, as JSON text
+
+    vj_run_state state;
+    int64_t saved_step;            // step of the newest checkpoint, -1: none
+    vj_loader_state data;          // where the loader is to begin; only `known` after a checkpoint was read
+    bool data_known;
+
+    // since the last metrics line
+    double log_started, step_seconds, wait_seconds, flop;
+    int64_t log_samples, log_steps;
+    double loss_sum;
+    int64_t loss_count;
+    int64_t skipped;               // non-finite steps of this run's life in this process
+    vj_held_out_figures figures;   // the latest
+    int64_t figures_step;          // -1: none yet
+    int64_t steps_done;            // by this process
+} vj_trainer;
+
+// start.c: everything up to the first step.
+vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request) VJ_MUST_CHECK;
+void vj_trainer_end(vj_trainer *t);
+// step.c: one step; *updated false when a non-finite step was skipped.
+typedef struct vj_step_report {
+    double loss, lr, weight_decay, momentum, grad_norm, grad_norm_encoder, grad_norm_predictor;
+    bool updated;
+} vj_step_report;
+vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out) VJ_MUST_CHECK;
+// save.c
+vj_status vj_trainer_save(vj_trainer *t) VJ_MUST_CHECK;
+vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from) VJ_MUST_CHECK;
+// report.c: metrics line, held-out figures, summary.
+vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *report, bool with_held_out) VJ_MUST_CHECK;
+vj_status vj_trainer_summary(vj_trainer *t, const char *outcome) VJ_MUST_CHECK;
+
+#endif
