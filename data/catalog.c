@@ -1,7 +1,7 @@
 // data/catalog.c
 //
-// The digest covers the canonical text: the file's own JSON with the digest left empty. So it is checked by writing the
-// parsed catalogue again, which also proves that nothing in the file was misunderstood.
+// The digest covers a canonical text that is written anew from the parsed catalogue, a line per source, list and shard:
+// how the JSON is laid out does not matter, and nothing in the file can be misunderstood without notice.
 
 #include "data/catalog.h"
 
@@ -67,12 +67,32 @@ static void put_catalog(vj_json_writer *w, const vj_catalog *c, const char *dige
     vj_json_end_object(w);
 }
 
+static void add_canonical(vj_str *text, const char *list_name, const vj_shard_list *list)
+{
+    vj_str_printf(text, "%s %lld %lld %lld\n", list_name, (long long)list->rows, (long long)list->files, (long long)list->frames);
+    for (int i = 0; i < list->n; i++) {
+        const vj_shard_entry *e = &list->v[i];
+        char hex[3][65];
+        vj_hex(hex[0], e->metadata_digest, 32);
+        vj_hex(hex[1], e->blob_digest, 32);
+        vj_hex(hex[2], e->index_digest, 32);
+        vj_str_printf(text, "shard %s %lld %lld %lld %lld %s %s %s\n", e->path, (long long)e->n, (long long)e->file_bytes,
+                      (long long)e->blob_offset, (long long)e->blob_bytes, hex[0], hex[1], hex[2]);
+    }
+}
+
 static void compute_digest(const vj_catalog *c, char digest[65])
 {
-    vj_json_writer w = { 0 };
-    put_catalog(&w, c, "");
-    vj_sha256_hex(digest, w.out.data, w.out.length);
-    vj_json_writer_free(&w);
+    vj_str text = { 0 };
+    vj_str_printf(&text, "vjepa shards %d\n", FORMAT_VERSION);
+    for (int i = 0; i < c->n_sources; i++) {
+        const vj_source *s = &c->sources[i];
+        vj_str_printf(&text, "source %s %s %.17g\n", s->name, vj_source_kind_name(s->kind), s->weight);
+        add_canonical(&text, "train", &s->train);
+        add_canonical(&text, "held_out", &s->held_out);
+    }
+    vj_sha256_hex(digest, text.data, text.length);
+    vj_str_free(&text);
 }
 
 static void sum_list(vj_shard_list *list)
