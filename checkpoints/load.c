@@ -1,0 +1,284 @@
+// Finding, opening, loading, verifying. Loading works by interval intersection: whatever the number of shards that wrote a
+// unit, each part takes the elements it needs.
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "checkpoints/checkpoint_impl.h"
+#include "runtime/base/file.h"
+#include "runtime/base/hash.h"
+#include "runtime/log/log.h"
+
+const vj_run_state *vj_checkpoint_state(const vj_checkpoint *c) { return &c->state; }
+const char *vj_checkpoint_path(const vj_checkpoint *c) { return c->path; }
+
+const vj_layout *vj_checkpoint_layout(const vj_checkpoint *c, const char *network)
+{
+    if (strcmp(network, "encoder") == 0 || strcmp(network, "target_encoder") == 0) return c->layouts[0];
+    return strcmp(network, "predictor") == 0 ? c->layouts[1] : NULL;
+}
+
+// ---- finding ------------------------------------------------------------------------------------------------------------------
+static bool is_step_name(const char *name, int64_t *step)
+{
+    return strncmp(name, "step-", 5) == 0 && strlen(name) >= 13 && strspn(name + 5, "0123456789") == strlen(name + 5) && vj_parse_i64(name + 5, step);
+}
+
+vj_status vj_checkpoint_list(const char *run_dir, vj_checkpoint_info **out, int64_t *count)
+{
+    *out = NULL;
+    *count = 0;
+    char ckpt[640];
+    VJ_CHECK(strlen(run_dir) < 480, VJ_ERR_USAGE, "the run directory's path is too long");
+    vj_path_join(ckpt, sizeof ckpt, run_dir, "ckpt");
+    VJ_CHECK(vj_path_is_dir(ckpt), VJ_ERR_CONFIG, "%s: holds no checkpoints (no folder ckpt)", run_dir);
+    char **names = NULL;
+    int64_t n = 0;
+    VJ_TRY(vj_dir_list(ckpt, &names, &n));
+    vj_checkpoint_info *list = calloc((size_t)n + 1, sizeof *list);
+    if (!list) {
+        vj_names_free(&names, n);
+        VJ_FAIL(VJ_ERR_NOMEM, "no memory to list checkpoints");
+    }
+    for (int64_t i = 0; i < n; i++) {
+        int64_t step = 0;
+        if (!is_step_name(names[i], &step)) continue;
+        vj_checkpoint_info *info = &list[(*count)++];
+        info->step = step;
+        snprintf(info->path, sizeof info->path, "%.490s/%.20s", ckpt, names[i]);
+        vj_checkpoint *c = NULL;
+        if (vj_manifest_read(&c, info->path) == VJ_OK) {
+            info->valid = true;
+            snprintf(info->phase, sizeof info->phase, "%s", c->state.phase);
+            snprintf(info->schedule_phase, sizeof info->schedule_phase, "%s", c->state.schedule_phase);
+            snprintf(info->written, sizeof info->written, "%s", c->written);
+            for (int64_t k = 0; k < c->n_shards; k++) info->bytes += c->shards[k].bytes;
+        } else {
+            snprintf(info->problem, sizeof info->problem, "%s", vj_error_text());
+            vj_error_clear();
+        }
+        vj_checkpoint_destroy(&c);
+    }
+    vj_names_free(&names, n);
+    *out = list;
+    return VJ_OK;
+}
+
+static vj_status open_newest(vj_checkpoint **out, const char *run, bool for_cooldown)
+{
+    vj_checkpoint_info *list = NULL;
+    int64_t count = 0;
+    VJ_TRY(vj_checkpoint_list(run, &list, &count));
+    vj_status status = VJ_OK;
+    int64_t damaged = 0;
+    for (int64_t i = count - 1; i >= 0 && !*out && status == VJ_OK; i--) {
+        if (!list[i].valid) {
+            vj_log(VJ_WARN, "checkpoint", "%s is damaged and passed over: %s", list[i].path, list[i].problem);
+            damaged++;
+        } else if (!for_cooldown || strcmp(list[i].schedule_phase, "decay") != 0) {
+            status = vj_manifest_read(out, list[i].path);
+        }
+    }
+    free(list);
+    VJ_TRY(status);
+    if (*out) return VJ_OK;
+    if (damaged > 0) VJ_FAIL(VJ_ERR_CHECKPOINT, "%s: none of its %lld checkpoints can be read", run, (long long)count);
+    if (count > 0) VJ_FAIL(VJ_ERR_CONFIG, "%s: has no checkpoint of its constant phase any more; name one as %s@STEP", run, run);
+    VJ_FAIL(VJ_ERR_CONFIG, "%s: holds no checkpoint", run);
+}
+
+vj_status vj_checkpoint_open(vj_checkpoint **out, const char *ref, bool for_cooldown)
+{
+    *out = NULL;
+    char path[640];
+    VJ_CHECK(strlen(ref) < 480, VJ_ERR_USAGE, "a reference of %zu bytes is too long", strlen(ref));
+    int64_t step = 0;
+    const char *at = strrchr(ref, '@');
+    if (at && !vj_path_exists(ref)) {
+        char run[500];
+        vj_format(run, sizeof run, "%.*s", (int)(at - ref), ref);
+        VJ_CHECK(strcmp(at, "@recommended") != 0, VJ_ERR_USAGE, "%s: no checkpoint is recommended yet (that comes with monitors); use %s or %s@STEP", ref, run, run);
+        VJ_CHECK(vj_parse_i64(at + 1, &step) && step >= 0, VJ_ERR_USAGE, "%s: a step number was expected behind the @", ref);
+        vj_format(path, sizeof path, "%s/ckpt/step-%08lld", run, (long long)step);
+        VJ_CHECK(vj_path_is_dir(path), VJ_ERR_CONFIG, "%s: there is no checkpoint of step %lld (`vjepa checkpoint ls %s` lists them)", run, (long long)step, run);
+        return vj_manifest_read(out, path);
+    }
+    VJ_CHECK(vj_path_exists(ref), VJ_ERR_CONFIG, "%s: no such run or checkpoint", ref);
+    vj_format(path, sizeof path, "%s", ref);
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
+    if (is_step_name(vj_path_base(path), &step)) return vj_manifest_read(out, path);
+    vj_path_join(path, sizeof path, ref, "manifest.json");
+    if (vj_path_exists(path)) return vj_manifest_read(out, ref);
+    return open_newest(out, ref, for_cooldown);
+}
+
+// ---- reading --------------------------------------------------------------------------------------------------------------------
+static int by_offset(const void *a, const void *b)
+{
+    const vj_h5_range *x = a, *y = b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+vj_status vj_shard_open_checked(const vj_checkpoint *c, const vj_shard_file *f, int *fd)
+{
+    char path[640];
+    *fd = -1;
+    vj_path_join(path, sizeof path, c->path, f->name);
+    struct stat st;
+    VJ_CHECK(stat(path, &st) == 0, VJ_ERR_CHECKPOINT, "%s: is missing", path);
+    VJ_CHECK((int64_t)st.st_size == f->bytes, VJ_ERR_CHECKPOINT, "%s: has %lld bytes, its manifest says %lld", path, (long long)st.st_size, (long long)f->bytes);
+    vj_h5_range *ranges = calloc((size_t)f->n + 1, sizeof *ranges);
+    VJ_CHECK(ranges != NULL, VJ_ERR_NOMEM, "no memory to read %s", path);
+    for (int64_t i = 0; i < f->n; i++) {
+        ranges[i] = (vj_h5_range){ f->intervals[i].offset, (f->intervals[i].end - f->intervals[i].begin) * (int64_t)vj_dtype_size(f->dtype) };
+    }
+    qsort(ranges, (size_t)f->n, sizeof *ranges, by_offset);
+    unsigned char digest[32];
+    vj_status status = vj_h5_metadata_digest(path, ranges, f->n, digest);
+    free(ranges);
+    VJ_TRY(status);
+    VJ_CHECK(memcmp(digest, f->digest, 32) == 0, VJ_ERR_CHECKPOINT, "%s: its metadata is damaged (digest differs from the manifest's)", path);
+    if (vj_io_open_read(fd, path) != VJ_OK) return VJ_ERR_CHECKPOINT;
+    return VJ_OK;
+}
+
+vj_status vj_interval_read(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_interval *v, vj_block_fn fn, void *context)
+{
+    const size_t size = vj_dtype_size(f->dtype);
+    const int64_t per_block = (int64_t)(VJ_CKPT_BLOCK / size), n = v->end - v->begin;
+    char path[640];
+    vj_path_join(path, sizeof path, c->path, f->name);
+    void *block = malloc(VJ_CKPT_BLOCK);
+    VJ_CHECK(block != NULL, VJ_ERR_NOMEM, "no memory to read %s", path);
+    vj_block_hash h = { 0 };
+    vj_status status = VJ_OK;
+    for (int64_t first = 0; first < n && status == VJ_OK; first += per_block) {
+        const int64_t count = n - first < per_block ? n - first : per_block;
+        status = vj_io_pread(fd, block, (size_t)count * size, (off_t)(v->offset + first * (int64_t)size), path);
+        if (status != VJ_OK) break;
+        vj_block_hash_add(&h, block, (size_t)count * size);
+        if (fn) status = fn(context, block, v->begin + first, count);
+    }
+    free(block);
+    if (status == VJ_ERR_IO) status = VJ_ERR_CHECKPOINT;
+    VJ_TRY(status);
+    VJ_CHECK(vj_block_hash_end(&h) == v->checksum, VJ_ERR_CHECKPOINT, "%s: %s/%s of unit %s is damaged (checksum differs)", path, v->network,
+             vj_state_kind_names[v->kind], vj_checkpoint_layout(c, v->network)->units[v->unit].name);
+    return VJ_OK;
+}
+
+static vj_status same_layout(const vj_checkpoint *c, const vj_state_part *part)
+{
+    const vj_layout *a = vj_checkpoint_layout(c, part->network), *b = part->layout;
+    VJ_CHECK(a != NULL, VJ_ERR_CONFIG, "%s: holds no network %s", c->path, part->network);
+    for (int i = 0; i < a->n_params || i < b->n_params; i++) {
+        const vj_param *p = i < a->n_params ? &a->params[i] : NULL, *q = i < b->n_params ? &b->params[i] : NULL;
+        VJ_CHECK(p && q && strcmp(p->name, q->name) == 0 && p->rank == q->rank && memcmp(p->shape, q->shape, (size_t)p->rank * sizeof p->shape[0]) == 0,
+                 VJ_ERR_CONFIG, "%s: belongs to another model: %s.%s is not %s.%s of the same shape", c->path, part->network, p ? p->name : "(nothing)",
+                 part->network, q ? q->name : "(nothing)");
+    }
+    VJ_CHECK(a->quantum == b->quantum, VJ_ERR_CONFIG, "%s: was written with model.shard_quantum=%lld, this run has %lld", c->path, (long long)a->quantum, (long long)b->quantum);
+    return VJ_OK;
+}
+
+typedef struct taker { const vj_tensor *shard; int64_t begin, taken; vj_dtype from; vj_stream *st; } taker;
+
+static vj_status take(void *context, const void *data, int64_t first, int64_t count)
+{
+    taker *t = context;
+    const int64_t end = t->begin + vj_count(t->shard);
+    const int64_t low = first > t->begin ? first : t->begin, high = first + count < end ? first + count : end;
+    if (low >= high) return VJ_OK;
+    const vj_tensor part = vj_rows(t->shard, low - t->begin, high - low);
+    VJ_TRY(vj_upload(t->st, &part, (const char *)data + (size_t)(low - first) * vj_dtype_size(t->from), t->from));
+    t->taken += high - low;
+    return VJ_OK;
+}
+
+static vj_status load_part(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_state_part *part, int64_t *taken, vj_stream *st)
+{
+    for (int64_t i = 0; i < f->n; i++) {
+        const vj_interval *v = &f->intervals[i];
+        if (v->kind != part->kind || strcmp(v->network, part->network) != 0) continue;
+        const int64_t begin = part->begin[v->unit], end = begin + vj_count(&part->shards[v->unit]);
+        if (v->end <= begin || v->begin >= end) continue;
+        taker t = { &part->shards[v->unit], begin, 0, f->dtype, st };
+        VJ_TRY(vj_interval_read(c, f, fd, v, take, &t));
+        *taken += t.taken;
+    }
+    return VJ_OK;
+}
+
+vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts, int n_parts, vj_stream *st)
+{
+    for (int p = 0; p < n_parts; p++) VJ_TRY(same_layout(c, &parts[p]));
+    int64_t taken = 0, wanted = 0;
+    for (int64_t k = 0; k < c->n_shards; k++) {
+        int fd = -1;
+        VJ_TRY(vj_shard_open_checked(c, &c->shards[k], &fd));
+        vj_status status = VJ_OK;
+        for (int p = 0; p < n_parts && status == VJ_OK; p++) status = load_part(c, &c->shards[k], fd, &parts[p], &taken, st);
+        vj_io_close(&fd);
+        VJ_TRY(status);
+    }
+    for (int p = 0; p < n_parts; p++) {
+        for (int u = 0; u < parts[p].layout->n_units; u++) wanted += vj_count(&parts[p].shards[u]);
+    }
+    VJ_CHECK(taken == wanted, VJ_ERR_CHECKPOINT, "%s: its shards hold %lld of %lld elements", c->path, (long long)taken, (long long)wanted);
+    return VJ_OK;
+}
+
+vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_state_kind kind, float *out, int64_t count)
+{
+    const char *dot = strchr(name, '.');
+    char network[24] = "";
+    if (dot && (size_t)(dot - name) < sizeof network) vj_format(network, sizeof network, "%.*s", (int)(dot - name), name);
+    const vj_layout *l = vj_checkpoint_layout(c, network);
+    const int p = l ? vj_layout_find(l, dot + 1) : -1;
+    VJ_CHECK(p >= 0, VJ_ERR_CONFIG, "%s: holds no parameter %s", c->path, name);
+    const vj_param *q = &l->params[p];
+    VJ_CHECK(q->count == count, VJ_ERR_BUG, "%s has %lld elements, %lld were asked for", name, (long long)q->count, (long long)count);
+    int64_t taken = 0;
+    for (int64_t k = 0; k < c->n_shards; k++) {
+        const vj_shard_file *f = &c->shards[k];
+        for (int64_t i = 0; i < f->n; i++) {
+            const vj_interval *v = &f->intervals[i];
+            const int64_t low = v->begin > q->offset ? v->begin : q->offset, high = v->end < q->offset + count ? v->end : q->offset + count;
+            if (v->kind != kind || v->unit != q->unit || strcmp(v->network, network) != 0 || low >= high) continue;
+            const size_t size = vj_dtype_size(f->dtype);
+            char path[640];
+            int fd = -1;
+            vj_path_join(path, sizeof path, c->path, f->name);
+            void *raw = malloc((size_t)(high - low) * size);
+            VJ_CHECK(raw != NULL, VJ_ERR_NOMEM, "no memory to read %s", name);
+            vj_status status = vj_io_open_read(&fd, path);
+            if (status == VJ_OK) status = vj_io_pread(fd, raw, (size_t)(high - low) * size, (off_t)(v->offset + (low - v->begin) * (int64_t)size), path);
+            if (status == VJ_OK) status = vj_convert(out + (low - q->offset), VJ_F32, raw, f->dtype, high - low);
+            vj_io_close(&fd);
+            free(raw);
+            if (status != VJ_OK) return VJ_ERR_CHECKPOINT;
+            taken += high - low;
+        }
+    }
+    VJ_CHECK(taken == count, VJ_ERR_CHECKPOINT, "%s: holds %lld of %lld elements of %s", c->path, (long long)taken, (long long)count, name);
+    return VJ_OK;
+}
+
+vj_status vj_checkpoint_verify(const char *ref)
+{
+    vj_checkpoint *c = NULL;
+    VJ_TRY(vj_checkpoint_open(&c, ref, false));
+    vj_status status = VJ_OK;
+    for (int64_t k = 0; k < c->n_shards && status == VJ_OK; k++) {
+        int fd = -1;
+        status = vj_shard_open_checked(c, &c->shards[k], &fd);
+        for (int64_t i = 0; i < c->shards[k].n && status == VJ_OK; i++) status = vj_interval_read(c, &c->shards[k], fd, &c->shards[k].intervals[i], NULL, NULL);
+        vj_io_close(&fd);
+    }
+    vj_checkpoint_destroy(&c);
+    return status;
+}
