@@ -113,7 +113,7 @@ vj_status vj_decoder_store(vj_decoder *d, const AVFrame *frame, int64_t width, i
     VJ_TRY(grow(&d->row, &d->row_capacity, (size_t)stride * (size_t)(h + 1)));
     uint8_t *const dst[4] = { d->row, NULL, NULL, NULL };
     const int strides[4] = { stride, 0, 0, 0 };
-    VJ_TRY(vj_convert(&d->converters, frame, w, h, AV_PIX_FMT_RGB24, dst, strides));
+    VJ_TRY(vj_rgb_convert(&d->converters, frame, w, h, AV_PIX_FMT_RGB24, dst, strides));
     vj_turn_rgb(out, d->row, w, h, stride, orientation);
     return VJ_OK;
 }

@@ -33,7 +33,7 @@ typedef struct vj_converters {
 } vj_converters;
 // Scales and converts to a picture of to_width x to_height in `to_format` at dst/stride (planes as libav wants them; rows
 // of RGB need up to 64 bytes of slack). Unspecified colour spaces are BT.601, as libswscale has it.
-vj_status vj_convert(vj_converters *c, const AVFrame *frame, int to_width, int to_height, int to_format, uint8_t *const dst[4],
+vj_status vj_rgb_convert(vj_converters *c, const AVFrame *frame, int to_width, int to_height, int to_format, uint8_t *const dst[4],
                      const int stride[4]) VJ_MUST_CHECK;
 void vj_converters_free(vj_converters *c);
 // Turns a picture upright: src (height, width, 3) with rows of src_stride bytes -> dst, packed, (width, height, 3) for

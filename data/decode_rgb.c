@@ -52,7 +52,7 @@ static vj_status open_converter(vj_converter *v, const vj_converter *want)
     return VJ_OK;
 }
 
-vj_status vj_convert(vj_converters *c, const AVFrame *frame, int to_width, int to_height, int to_format, uint8_t *const dst[4],
+vj_status vj_rgb_convert(vj_converters *c, const AVFrame *frame, int to_width, int to_height, int to_format, uint8_t *const dst[4],
                      const int stride[4])
 {
     const AVPixFmtDescriptor *descriptor = av_pix_fmt_desc_get(frame->format);

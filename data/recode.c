@@ -131,7 +131,7 @@ static vj_status emit(vj_recoder *r)
     if (r->encoder == NULL) VJ_TRY(open_encoder(r, r->current));
     if (!r->scaled_is_current) {
         VJ_CHECK(av_frame_make_writable(r->scaled) >= 0, VJ_ERR_NOMEM, "no memory for an encoder");
-        VJ_TRY(vj_convert(&r->converters, r->current, r->scaled->width, r->scaled->height, AV_PIX_FMT_YUV420P, r->scaled->data,
+        VJ_TRY(vj_rgb_convert(&r->converters, r->current, r->scaled->width, r->scaled->height, AV_PIX_FMT_YUV420P, r->scaled->data,
                           r->scaled->linesize));
         r->scaled_is_current = true;
     }
