@@ -279,7 +279,37 @@ static vj_status moved_from_start(vj_held_out *h, double *out)
     return status;
 }
 
-vj_status vj_held_out_run(vj_held_out *h, vj_held_out_figures *out)
+// Buffers live only while figures are made: at ViT-L's size they are gigabytes.
+static vj_status allocate(vj_held_out *h)
+{
+    const int64_t want = h->config->train.held_out_constant;
+    const size_t values = (size_t)(h->N * h->C * want) * sizeof *h->values;
+    VJ_TRY(vj_host_alloc(&h->pred, (size_t)(h->capacity * h->C) * sizeof *h->pred, "held-out predictions"));
+    VJ_TRY(vj_host_alloc(&h->target, (size_t)(h->capacity * h->C) * sizeof *h->target, "held-out targets"));
+    VJ_TRY(vj_host_alloc(&h->values, values, "training targets behind the best constant"));
+    VJ_TRY(vj_host_alloc(&h->median, (size_t)(h->N * h->C) * sizeof *h->median, "the best constant"));
+    VJ_TRY(vj_host_alloc(&h->all_ids, (size_t)(h->stage.slot * h->N) * sizeof *h->all_ids, "token ids"));
+    VJ_TRY(vj_host_alloc(&h->zero_ids, (size_t)h->stage.slot * sizeof *h->zero_ids, "token ids"));
+    for (int k = 0; k < RECENT; k++) {
+        VJ_TRY(vj_host_alloc(&h->recent[k].target, (size_t)(h->N * h->C) * sizeof(double), "held-out targets"));
+    }
+    return VJ_OK;
+}
+
+static void release(vj_held_out *h)
+{
+    for (int k = 0; k < RECENT; k++) {
+        vj_host_free(h->recent[k].target);
+        h->recent[k].target = NULL;
+    }
+    void **buffers[] = { (void **)&h->zero_ids, (void **)&h->all_ids, (void **)&h->median, (void **)&h->values, (void **)&h->target, (void **)&h->pred };
+    for (int i = 0; i < 6; i++) {
+        vj_host_free(*buffers[i]);
+        *buffers[i] = NULL;
+    }
+}
+
+static vj_status make_figures(vj_held_out *h, vj_held_out_figures *out)
 {
     const double started = vj_now();
     *out = (vj_held_out_figures){ .swapped = NAN, .moved = NAN };
@@ -312,23 +342,15 @@ vj_status vj_held_out_run(vj_held_out *h, vj_held_out_figures *out)
     return VJ_OK;
 }
 
-// ---- life ------------------------------------------------------------------------------------------------------------------
-
-static vj_status allocate(vj_held_out *h, const vj_loader_stage *stage)
+vj_status vj_held_out_run(vj_held_out *h, vj_held_out_figures *out)
 {
-    const int64_t want = h->config->train.held_out_constant;
-    const size_t values = (size_t)(h->N * h->C * want) * sizeof *h->values;
-    VJ_TRY(vj_host_alloc(&h->pred, (size_t)(h->capacity * h->C) * sizeof *h->pred, "held-out predictions"));
-    VJ_TRY(vj_host_alloc(&h->target, (size_t)(h->capacity * h->C) * sizeof *h->target, "held-out targets"));
-    VJ_TRY(vj_host_alloc(&h->values, values, "training targets behind the best constant"));
-    VJ_TRY(vj_host_alloc(&h->median, (size_t)(h->N * h->C) * sizeof *h->median, "the best constant"));
-    VJ_TRY(vj_host_alloc(&h->all_ids, (size_t)(stage->slot * h->N) * sizeof *h->all_ids, "token ids"));
-    VJ_TRY(vj_host_alloc(&h->zero_ids, (size_t)stage->slot * sizeof *h->zero_ids, "token ids"));
-    for (int k = 0; k < RECENT; k++) {
-        VJ_TRY(vj_host_alloc(&h->recent[k].target, (size_t)(h->N * h->C) * sizeof(double), "held-out targets"));
-    }
-    return VJ_OK;
+    vj_status status = allocate(h);
+    if (status == VJ_OK) status = make_figures(h, out);
+    release(h);
+    return status;
 }
+
+// ---- life ------------------------------------------------------------------------------------------------------------------
 
 vj_status vj_held_out_create(vj_held_out **out, const vj_run_config *config, const vj_loader_stage *stage, vj_vjepa *model,
                              vj_start_fn start, void *start_context)
@@ -359,11 +381,6 @@ vj_status vj_held_out_create(vj_held_out **out, const vj_run_config *config, con
     h->train_stage.world = 1;
     h->stage = h->train_stage;
     h->stage.held_out = true;
-    vj_status status = allocate(h, stage);
-    if (status != VJ_OK) {
-        vj_held_out_destroy(&h);
-        return status;
-    }
     *out = h;
     return VJ_OK;
 }
@@ -372,13 +389,6 @@ void vj_held_out_destroy(vj_held_out **pointer)
 {
     vj_held_out *h = *pointer;
     if (!h) return;
-    for (int k = 0; k < RECENT; k++) vj_host_free(h->recent[k].target);
-    vj_host_free(h->zero_ids);
-    vj_host_free(h->all_ids);
-    vj_host_free(h->median);
-    vj_host_free(h->values);
-    vj_host_free(h->target);
-    vj_host_free(h->pred);
     vj_host_free(h);
     *pointer = NULL;
 }
