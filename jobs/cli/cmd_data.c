@@ -148,7 +148,7 @@ static vj_status data_pack(int argc, char **argv)
 static vj_status data_verify(int argc, char **argv)
 {
     int64_t threads = vj_cpu_count();
-    int n;
+    int n = 0;
     const vj_option options[] = {
         { "threads", VJ_OPT_INT, &threads, "N", "shards checked at the same time; default: the CPUs" },
         { NULL, VJ_OPT_END, NULL, NULL, NULL },

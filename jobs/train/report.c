@@ -79,6 +79,23 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     return VJ_OK;
 }
 
+// Where the time of this process' steps went, by operation.
+static void put_ops(vj_json_writer *w, const vj_device *device)
+{
+    vj_op_stat stats[64];
+    const int n = vj_device_stats(device, stats, 64);
+    vj_json_begin_array(w, "ops");
+    for (int i = 0; i < n; i++) {
+        vj_json_begin_object(w, NULL);
+        vj_json_put_text(w, "op", stats[i].name);
+        vj_json_put_i64(w, "calls", stats[i].calls);
+        vj_json_put_f64(w, "seconds", stats[i].seconds);
+        vj_json_put_f64(w, "flop", stats[i].flop);
+        vj_json_end_object(w);
+    }
+    vj_json_end_array(w);
+}
+
 vj_status vj_trainer_summary(vj_trainer *t, const char *outcome)
 {
     char wall[32], file[640];
@@ -102,6 +119,9 @@ vj_status vj_trainer_summary(vj_trainer *t, const char *outcome)
     vj_json_put_text(&w, "gemm", vj_device_gemm(t->device));
     vj_json_put_i64(&w, "threads", vj_device_threads(t->device));
     vj_json_put_text(&w, "written", wall);
+    vj_json_put_i64(&w, "steps_of_this_process", t->steps_done);
+    vj_json_put_f64(&w, "step_seconds_of_this_process", t->process_step_seconds);
+    put_ops(&w, t->device);
     if (t->figures_step >= 0) {
         vj_json_put_i64(&w, "held_out_step", t->figures_step);
         put_held_out(&w, &t->figures);

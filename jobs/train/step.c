@@ -99,6 +99,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     t->log_samples += samples;
     t->log_steps++;
     t->steps_done++;
+    t->process_step_seconds += ended - asked;
     if (isfinite(r.loss)) {
         t->loss_sum += r.loss;
         t->loss_count++;

@@ -42,6 +42,7 @@ typedef struct vj_trainer {
     vj_held_out_figures figures;   // the latest
     int64_t figures_step;          // -1: none yet
     int64_t steps_done;            // by this process
+    double process_step_seconds;   // all of them together
 } vj_trainer;
 
 // start.c: everything up to the first step.
