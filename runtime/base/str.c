@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -130,7 +131,7 @@ static int edit_distance(const char *a, const char *b)
 {
     enum { MAX = 64 };
     const size_t n = strlen(a), m = strlen(b);
-    if (n >= MAX || m >= MAX) return MAX;
+    if (n >= MAX || m >= MAX) return INT_MAX;
     int row[3][MAX + 1];
     int *before = row[0], *last = row[1], *now = row[2];
     for (size_t j = 0; j <= m; j++) last[j] = (int)j;
