@@ -1,0 +1,160 @@
+// Every file of configs/ loads; what it resolves to loads to the same; the paper's recipes have the paper's values
+// (spec/pretrain.md 10). The defaults of tables are the paper's too, so a recipe that loses a line must not hide behind them.
+
+#include "configs/run_config.h"
+
+#include <string.h>
+
+#include "configs/embedded.h"
+#include "tests/support/scratch.h"
+
+static vj_run_config r;
+static vj_config *config;
+
+static vj_status load(const char *path, int n, const char *const *overrides)
+{
+    vj_config_destroy(&config);
+    return vj_run_config_load(&r, &config, path, overrides, n);
+}
+#define LOAD(path, ...) load(path, (int)(sizeof (const char *[]){ __VA_ARGS__ } / sizeof(char *)), (const char *[]){ __VA_ARGS__ })
+
+static int teardown(void **state)
+{
+    vj_config_destroy(&config);
+    return scratch_teardown(state);
+}
+
+static void every_file_loads_and_resolves(void **state)
+{
+    char path[4200];
+    vj_path_join(path, sizeof path, *state, "resolved.yaml");
+    int files = 0;
+    for (const vj_embedded_config *e = vj_embedded_configs; e->name; e++, files++) {
+        char file[300];
+        vj_format(file, sizeof file, "configs/%s.yaml", e->name);
+        char *text = NULL;
+        assert_ok(vj_file_read(file, &text, NULL, 0));
+        assert_string_equal(text, e->text);   // what is embedded is what is in the tree
+        free(text);
+        assert_ok(load(file, 0, NULL));
+        const vj_run_config first = r;
+        vj_str before = { 0 }, after = { 0 };
+        vj_config_resolved(config, false, &before);
+        assert_ok(vj_file_write_atomic(path, vj_str_text(&before), before.length));
+        assert_ok(load(path, 0, NULL));
+        vj_config_resolved(config, false, &after);
+        assert_string_equal(vj_str_text(&before), vj_str_text(&after));
+        assert_true(r.train.lr == first.train.lr && r.model.width == first.model.width && r.mask.group == first.mask.group);
+        assert_memory_equal(&r.data.fpc, &first.data.fpc, sizeof(int64_t) * 2);
+        vj_str_free(&before);
+        vj_str_free(&after);
+        // By name, from any folder.
+        assert_ok(load(e->name, 0, NULL));
+        assert_int_equal(r.train.steps, first.train.steps);
+    }
+    assert_true(files >= 14);
+}
+
+typedef struct size { const char *name; int64_t width, depth, heads, hidden; } size;
+static const size sizes[] = { { "vitl16", 1024, 24, 16, 4096 }, { "vith16", 1280, 32, 16, 5120 }, { "vitg16", 1408, 40, 22, 6144 } };
+
+static void expect_common(const size *s)
+{
+    assert_int_equal(r.model.width, s->width);
+    assert_int_equal(r.model.depth, s->depth);
+    assert_int_equal(r.model.heads, s->heads);
+    assert_int_equal(r.model.hidden, s->hidden);
+    assert_int_equal(r.model.patch, 16);
+    assert_int_equal(r.model.tubelet, 2);
+    assert_int_equal(r.model.pred_width, 384);
+    assert_int_equal(r.model.pred_depth, 12);
+    assert_int_equal(r.model.pred_heads, 12);
+    assert_int_equal(r.model.loss_exponent, 1);
+    assert_int_equal(r.train.batch, 3072);
+    assert_int_equal(r.train.seed, 239);
+    assert_true(r.train.start_lr == 1e-4 && r.train.lr == 5.25e-4);
+    assert_true(r.train.weight_decay == 0.04 && r.train.final_weight_decay == 0.04);
+    assert_true(r.train.ema_start == 0.99925 && r.train.ema_end == 0.99925);
+    assert_true(r.train.beta1 == 0.9 && r.train.beta2 == 0.999 && r.train.eps == 1e-8);
+    assert_true(r.data.fps == 4 && r.data.flip);
+    assert_true(r.data.crop_scale_low == 0.3 && r.data.crop_scale_high == 1.0);
+    assert_true(r.data.crop_ratio_low == 0.75 && r.data.crop_ratio_high == 1.35);
+    assert_int_equal(r.mask.n, 2);
+    assert_true(r.mask.blocks.v[0] == 8 && r.mask.blocks.v[1] == 2);
+    assert_true(r.mask.spatial_low.v[0] == 0.15 && r.mask.spatial_high.v[0] == 0.15);
+    assert_true(r.mask.spatial_low.v[1] == 0.7 && r.mask.spatial_high.v[1] == 0.7);
+    for (int i = 0; i < 2; i++) {
+        assert_true(r.mask.temporal_low.v[i] == 1 && r.mask.temporal_high.v[i] == 1);
+        assert_true(r.mask.aspect_low.v[i] == 0.75 && r.mask.aspect_high.v[i] == 1.5);
+        assert_true(r.mask.max_temporal_keep.v[i] == 1 && r.mask.max_keep.v[i] == 0);
+    }
+}
+
+static void the_papers_pretraining(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        vj_format(name, sizeof name, "pretrain/%s", sizes[i].name);
+        assert_ok(load(name, 0, NULL));
+        expect_common(&sizes[i]);
+        assert_true(r.data.fpc.n == 1 && r.data.fpc.v[0] == 16);
+        assert_int_equal(r.data.crop, 256);
+        assert_int_equal(r.mask.group, 24);
+        assert_int_equal(r.train.steps, 240000);
+        assert_int_equal(r.train.warmup, 12000);
+        assert_int_equal(r.train.schedule, VJ_SCHEDULE_WARMUP_COSINE);
+        assert_true(r.train.final_lr == 5.25e-4);
+    }
+}
+
+static void the_papers_cooldowns(void **state)
+{
+    (void)state;
+    static const int64_t crops[] = { 256, 384, 512 }, groups[] = { 12, 12, 6 };
+    for (int i = 0; i < 3; i++) {
+        for (int k = 0; k < 3; k++) {
+            char name[64];
+            vj_format(name, sizeof name, "cooldown/%s-64x%d", sizes[i].name, (int)crops[k]);
+            assert_ok(load(name, 0, NULL));
+            expect_common(&sizes[i]);
+            assert_true(r.data.fpc.n == 1 && r.data.fpc.v[0] == 64);
+            assert_int_equal(r.data.crop, crops[k]);
+            assert_int_equal(r.mask.group, groups[i]);
+            assert_int_equal(r.train.steps, 12000);
+            assert_int_equal(r.train.warmup, 0);
+            assert_int_equal(r.train.schedule, VJ_SCHEDULE_LINEAR_DECAY);
+            assert_true(r.train.final_lr == 1e-6);
+        }
+    }
+}
+
+static void rules_across_rooms(void **state)
+{
+    (void)state;
+    assert_fails(LOAD("quickstart", "train.batch=15"), VJ_ERR_CONFIG, "train.batch: 15 is not a multiple of mask.group = 2");
+    assert_fails(LOAD("quickstart", "data.crop=72"), VJ_ERR_CONFIG, "data.crop: 72 pixels are not a multiple of model.patch = 16");
+    assert_fails(LOAD("quickstart", "data.fpc=[9]"), VJ_ERR_CONFIG, "data.fpc: 9 frames are not a multiple of model.tubelet = 2");
+    assert_fails(LOAD("quickstart", "optim.warmup=2000"), VJ_ERR_CONFIG, "optim.warmup: 2000 steps are more than train.steps = 1000");
+    assert_fails(LOAD("quickstart", "device=cuda"), VJ_ERR_CONFIG, "device: 'cuda' is none of cpu, ref, far");
+    assert_fails(LOAD("quickstart", "checkpoint.async=true"), VJ_ERR_CONFIG, "checkpoint.async");
+    assert_fails(LOAD("quickstart", "parallel.tp=2"), VJ_ERR_CONFIG, "parallel.tp");
+    assert_fails(LOAD("quickstart", "init.from=x"), VJ_ERR_CONFIG, "init.from");
+    assert_fails(LOAD("quickstart", "model.preset=vit_lagre"), VJ_ERR_CONFIG, "vit_large");
+    assert_fails(load("quickstrat", 0, NULL), VJ_ERR_CONFIG, "quickstrat: no such file");
+    assert_fails(LOAD("quickstart", "train.batch=15", "data.crop=72", "data.fpc=[9]"), VJ_ERR_CONFIG, "3 problems");
+    assert_null(config);
+    assert_ok(LOAD("quickstart", "threads=auto", "data.threads=auto"));
+    assert_true(r.train.threads >= 1 && r.data.threads >= 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_file_loads_and_resolves),
+        cmocka_unit_test(the_papers_pretraining),
+        cmocka_unit_test(the_papers_cooldowns),
+        cmocka_unit_test(rules_across_rooms),
+    };
+    return cmocka_run_group_tests_name("configs", tests, scratch_setup, teardown);
+}
