@@ -23,7 +23,7 @@ typedef struct vj_parity {
     vj_slot slot;
     void *clips;                              // the batch in memory of its own: files are mapped unaligned
     int32_t *ids[2 * VJ_MAX_MASKS];
-    int64_t rows, C;                          // predicted rows of all pairs
+    int64_t ctx_rows, rows, C;                // context and predicted rows of all pairs
     double *pred, *target;                    // (rows, C)
     vj_step_result result;
     int64_t flips, elements;                  // signs of (prediction - target) that differ from the expected ones

@@ -37,6 +37,12 @@ static vj_status number(const vj_safetensors *f, const char *file, const char *k
     return VJ_OK;
 }
 
+static vj_status whole(const char *key, double v, double most)
+{
+    VJ_CHECK(v >= 1 && v <= most && v == floor(v), VJ_ERR_USAGE, "%s=%g: a whole number from 1 to %g was expected", key, v, most);
+    return VJ_OK;
+}
+
 static vj_status read_config(vj_parity *p, const char *file, const vj_parity_keys *k)
 {
     const vj_st_entry *patch, *fc1, *embed, *pred_fc1;
@@ -52,7 +58,8 @@ static vj_status read_config(vj_parity *p, const char *file, const vj_parity_key
     VJ_TRY(number(p->model, file, "momentum", k->momentum, &p->momentum));
     VJ_CHECK(patch->shape[1] == 3 && patch->shape[3] == patch->shape[4], VJ_ERR_CONFIG, "%s: patches must be square, of 3 channels", file);
     VJ_CHECK(pred_fc1->shape[0] == 4 * embed->shape[0], VJ_ERR_CONFIG, "%s: the predictor's MLP must be four times its width", file);
-    VJ_CHECK(heads >= 1 && pred_heads >= 1, VJ_ERR_USAGE, "heads and pred_heads must be at least 1");
+    VJ_TRY(whole("heads", heads, 1024));
+    VJ_TRY(whole("pred_heads", pred_heads, 1024));
     p->config = (vj_model_config){ .width = patch->shape[0], .depth = count_of(p->model, "encoder.blocks.", ".norm1.weight"), .heads = (int64_t)heads,
                                    .hidden = fc1->shape[0], .tubelet = patch->shape[2], .patch = patch->shape[3], .pred_width = embed->shape[0],
                                    .pred_depth = count_of(p->model, "predictor.predictor_blocks.", ".norm1.weight"), .pred_heads = (int64_t)pred_heads,
@@ -77,6 +84,7 @@ static vj_status read_ids(vj_parity *p, const char *file, const char *kind, int 
         else {
             int64_t v;
             memcpy(&v, (const char *)e->data + 8 * i, 8);
+            VJ_CHECK(v >= 0 && v <= INT32_MAX, VJ_ERR_DATA, "%s: '%s' holds %lld, which is no token", file, name, (long long)v);
             (*ids)[i] = (int32_t)v;
         }
     }
@@ -104,6 +112,7 @@ static vj_status read_batch(vj_parity *p, const char *file)
         g->pairs[j].ctx = p->ids[2 * j];
         g->pairs[j].tgt = p->ids[2 * j + 1];
         p->rows += s[0] * g->pairs[j].P;
+        p->ctx_rows += s[0] * g->pairs[j].K;
     }
     return VJ_OK;
 }
@@ -167,11 +176,13 @@ vj_status vj_parity_open(vj_parity *p, const char *model, const char *batch, con
     if (expect) VJ_TRY(vj_safetensors_open(&p->expect, expect));
     VJ_TRY(read_config(p, model, keys));
     VJ_TRY(read_batch(p, batch));
+    if (!isnan(keys->threads)) VJ_TRY(whole("threads", keys->threads, 1024));
     p->threads = isnan(keys->threads) ? vj_cpu_count() : (int64_t)keys->threads;
     p->C = p->config.width;
     VJ_TRY(vj_device_open(&p->device, device, (int)p->threads));
     const vj_clip_group *g = &p->slot.groups[0];
-    const vj_slot_bound bound = { .clips = g->B, .F = g->F, .height = g->height, .width = g->width, .n_pairs = g->n_pairs, .slots = 1 };
+    const vj_slot_bound bound = { .clips = g->B, .F = g->F, .height = g->height, .width = g->width, .n_pairs = g->n_pairs, .slots = 1,
+                                  .ctx_rows = p->ctx_rows, .tgt_rows = p->rows, .rows = p->ctx_rows + p->rows };
     VJ_TRY(vj_vjepa_create(&p->vjepa, &p->config, p->mask_tokens, p->device, &bound, true));
     VJ_TRY(check_model(p, model));
     VJ_TRY(vj_host_alloc(&p->pred, (size_t)(p->rows * p->C) * sizeof *p->pred, "predictions"));
