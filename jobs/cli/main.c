@@ -1,5 +1,6 @@
 // The only main: the table of commands, the one place that prints errors and exits.
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,8 +66,10 @@ static vj_status dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    const vj_status status = dispatch(argc, argv);
-    fflush(stdout);
+    vj_status status = dispatch(argc, argv);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == VJ_OK) {
+        status = vj_fail(VJ_ERR_IO, "standard output cannot be written: %s", strerror(errno));
+    }
     if (status != VJ_OK && vj_error_text()[0]) fprintf(stderr, "vjepa: %s%s\n", status == VJ_ERR_STOPPED ? "" : "error: ", vj_error_text());
     return vj_status_exit_code(status);
 }

@@ -135,25 +135,12 @@ vj_status vj_json_u64_hex(const vj_json *object, const char *key, uint64_t *out)
 }
 
 // ---- writing ---------------------------------------------------------------------------------------------------------------
-// Bytes of the UTF-8 character at p, 0 when there is none (jansson and every other reader refuse such a text).
-static size_t utf8_length(const unsigned char *p)
-{
-    if (p[0] < 0x80) return 1;
-    const size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) return 0;   // the closing NUL ends the search too
-    }
-    if (n == 3 && ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f))) return 0;   // too long; surrogates
-    if (n == 4 && ((p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))) return 0;   // too long; too large
-    return n;
-}
-
 // Names of files may hold any bytes: what is no UTF-8 becomes U+FFFD, so that what we wrote can be read.
 static void text_value(vj_str *s, const char *text)
 {
     vj_str_add(s, "\"");
     for (const unsigned char *p = (const unsigned char *)text; *p;) {
-        const size_t n = utf8_length(p);
+        const size_t n = vj_utf8_length((const char *)p);
         if (n == 0) vj_str_add(s, "\\ufffd");
         else if (*p == '"' || *p == '\\') vj_str_printf(s, "\\%c", *p);
         else if (*p == '\n') vj_str_add(s, "\\n");

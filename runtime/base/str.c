@@ -126,6 +126,19 @@ bool vj_parse_f64(const char *text, double *out)
     return true;
 }
 
+size_t vj_utf8_length(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    if (p[0] < 0x80) return 1;
+    const size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) return 0;   // the closing NUL ends the search too
+    }
+    if (n == 3 && ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f))) return 0;   // too long; surrogates
+    if (n == 4 && ((p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))) return 0;   // too long; too large
+    return n;
+}
+
 // Edit distance with transpositions, bounded: words longer than 63 bytes are never near.
 static int edit_distance(const char *a, const char *b)
 {

@@ -21,6 +21,8 @@ const char *vj_str_text(const vj_str *s);   // never NULL
 char *vj_strdup(const char *text);     // free() it
 bool vj_str_starts(const char *text, const char *prefix);
 bool vj_str_ends(const char *text, const char *suffix);
+// Bytes of the UTF-8 character that `text` starts with (1 for the closing NUL), 0 when there is none.
+size_t vj_utf8_length(const char *text);
 // Writes into a fixed buffer; a text that does not fit is a bug of ours (aborts).
 void vj_format(char *out, size_t size, const char *fmt, ...) VJ_PRINTF(3, 4);
 // Whole-text conversions: no leading blanks, nothing after the number; false leaves *out alone.

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "runtime/base/file.h"
 #include "runtime/config/config_impl.h"
@@ -31,7 +32,7 @@ void vj_problem_at(vj_config *c, const char *where, const char *key, const char 
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    vj_str_printf(&c->problems, "%s: %s%s%s\n", where, key, *key ? ": " : "", text);
+    vj_str_printf(&c->problems, "\n  %s: %s%s%s", where, key, *key ? ": " : "", text);
 }
 
 void vj_config_problem(vj_config *c, const char *key, const char *fmt, ...)
@@ -47,8 +48,8 @@ void vj_config_problem(vj_config *c, const char *key, const char *fmt, ...)
 vj_status vj_config_problems(vj_config *c)
 {
     if (c->n_problems == 0) return VJ_OK;
-    vj_status status = vj_fail(VJ_ERR_CONFIG, "%d problem%s in the configuration, nothing was started:\n%s%s", c->n_problems,
-                               c->n_problems == 1 ? "" : "s", vj_str_text(&c->problems), c->n_problems > VJ_PROBLEMS_MAX ? "(more were left out)\n" : "");
+    vj_status status = vj_fail(VJ_ERR_CONFIG, "%d problem%s in the configuration, nothing was started:%s%s", c->n_problems,
+                               c->n_problems == 1 ? "" : "s", vj_str_text(&c->problems), c->n_problems > VJ_PROBLEMS_MAX ? "\n  (more were left out)" : "");
     vj_str_clear(&c->problems);
     c->n_problems = 0;
     return status;
@@ -132,10 +133,15 @@ static void builtin_name(char out[300], const char *path)
 static vj_status read_text(const char *path, char **text, size_t *bytes, char shown[300])
 {
     snprintf(shown, 300, "%.290s", path);
-    if (vj_path_exists(path)) return vj_file_read(path, text, bytes, FILE_MAX);
     char name[300];
     builtin_name(name, path);
     const char *found = builtin ? builtin(name) : NULL;
+    struct stat st;
+    if (stat(path, &st) == 0 && !(S_ISDIR(st.st_mode) && found)) {   // a run directory may be called like a built-in file
+        VJ_CHECK(S_ISREG(st.st_mode), VJ_ERR_CONFIG, "%s: is no file, a configuration was expected", path);
+        VJ_CHECK(st.st_size <= FILE_MAX, VJ_ERR_CONFIG, "%s: is larger than %d bytes, no configuration is", path, FILE_MAX);
+        return vj_file_read(path, text, bytes, FILE_MAX);
+    }
     VJ_CHECK(found != NULL, VJ_ERR_CONFIG, "%s: no such file, and none of that name is built in", path);
     snprintf(shown, 300, "configs/%.280s.yaml", name);
     *text = vj_strdup(found);
@@ -160,7 +166,7 @@ static vj_status apply_file(vj_config *c, const char *path, int depth)
     }
     if (status == VJ_OK) status = vj_yaml_apply(c, text, bytes, shown);
     free(text);
-    return status == VJ_OK ? VJ_OK : VJ_ERR_CONFIG;
+    return status;
 }
 
 static vj_status apply_overrides(vj_config *c, const char *const *overrides, int n)

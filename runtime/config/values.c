@@ -33,7 +33,8 @@ static bool set_float(const vj_entry *e, const char *text, double *out, char why
         snprintf(why, 200, "'%.60s' is not a number", text);
         return false;
     }
-    if (v < e->field->f.low || v > e->field->f.high) {
+    const bool bounded = e->field->f.low < e->field->f.high || e->field->kind != VJ_FIELD_WEIGHTS;
+    if (bounded && (v < e->field->f.low || v > e->field->f.high)) {   // a table of weights need not give a range
         snprintf(why, 200, "%g is outside %g to %g", v, e->field->f.low, e->field->f.high);
         return false;
     }
@@ -70,6 +71,11 @@ bool vj_value_scalar(const vj_entry *e, const char *text, bool quoted, char why[
         return false;
     case VJ_FIELD_TEXT: {
         const size_t limit = vj_text_size(e->field);
+        for (const char *p = text; *p; p += vj_utf8_length(p)) {
+            if (vj_utf8_length(p) != 0) continue;
+            snprintf(why, 200, "the text is not UTF-8 from byte %lld on", (long long)(p - text) + 1);
+            return false;
+        }
         if (strlen(text) >= limit) {
             snprintf(why, 200, "the text is longer than %zu bytes", limit - 1);
             return false;
@@ -109,6 +115,10 @@ bool vj_value_weight(const vj_entry *e, const char *name, const char *text, char
     vj_weight_list *list = (vj_weight_list *)(void *)e->at;
     double v;
     if (!set_float(e, text, &v, why)) return false;
+    if (v < 0) {
+        snprintf(why, 200, "'%.60s' has weight %g, which must not be negative", name, v);
+        return false;
+    }
     int64_t i = 0;
     while (i < list->n && strcmp(list->name[i], name) != 0) i++;
     if (i == VJ_LIST_MAX || !*name || strlen(name) >= sizeof list->name[0]) {
@@ -156,13 +166,21 @@ static void float_text(double v, vj_str *out)
     vj_str_add(out, text);
 }
 
+// Double-quoted YAML. What YAML does not print, or would fold as a line's end, is escaped. Texts are UTF-8: checked above.
 static void quoted_text(const char *text, vj_str *out)
 {
     vj_str_add(out, "\"");
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') vj_str_printf(out, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20) vj_str_printf(out, "\\x%02x", (unsigned char)*text);
-        else vj_str_add_n(out, text, 1);
+    for (const unsigned char *p = (const unsigned char *)text; *p;) {
+        size_t n = vj_utf8_length((const char *)p);
+        if (n == 0) n = 1;
+        if (*p == '"' || *p == '\\') vj_str_printf(out, "\\%c", *p);
+        else if (*p < 0x20 || *p == 0x7f) vj_str_printf(out, "\\x%02x", *p);
+        else if (n == 2 && *p == 0xc2 && p[1] < 0xa0) vj_str_printf(out, "\\x%02x", p[1]);
+        else if (n == 3 && *p == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9)) vj_str_printf(out, "\\u20%02x", p[2] - 0x80);
+        else if (n == 3 && *p == 0xef && p[1] == 0xbb && p[2] == 0xbf) vj_str_add(out, "\\ufeff");
+        else if (n == 3 && *p == 0xef && p[1] == 0xbf && p[2] >= 0xbe) vj_str_printf(out, "\\uff%02x", p[2] + 0x40);
+        else vj_str_add_n(out, (const char *)p, n);
+        p += n;
     }
     vj_str_add(out, "\"");
 }

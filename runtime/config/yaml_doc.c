@@ -8,7 +8,7 @@
 
 #include "runtime/config/config_impl.h"
 
-enum { DEPTH_MAX = 12, VISITS_MAX = 20000 };
+enum { DEPTH_MAX = 12, VISITS_MAX = 4000, NAMES_MAX = 256 };
 
 typedef struct walk {
     vj_config *config;
@@ -59,7 +59,12 @@ static void set_weights(const walk *w, vj_entry *e, const yaml_node_t *n, char w
             *good = false;
             return;
         }
+        const int64_t before = ((const vj_weight_list *)(const void *)e->at)->n;
         *good = vj_value_weight(e, text_of(k), text_of(v), why);
+        if (*good && ((const vj_weight_list *)(const void *)e->at)->n == before) {
+            snprintf(why, 200, "'%.60s' is given twice", text_of(k));
+            *good = false;
+        }
     }
 }
 
@@ -86,18 +91,36 @@ static void set(const walk *w, vj_entry *e, const yaml_node_t *n)
     }
 }
 
+// "batch" and "model.batch" mean train.batch; a misspelt key or group means the nearest.
+static const char *near_key(const vj_config *c, const char *key, char group[64])
+{
+    const char *last = strrchr(key, '.'), *names[NAMES_MAX + 1];
+    last = last ? last + 1 : key;
+    int n = 0;
+    for (; n < c->n_entries && n < NAMES_MAX; n++) {
+        names[n] = c->entries[n].field->key;
+        const char *end = strrchr(names[n], '.');
+        if (end && strcmp(end + 1, last) == 0) return names[n];
+    }
+    names[n] = NULL;
+    const char *near = vj_nearest(key, names);
+    if (near) return near;
+    for (int i = 0; i < n; i++) {
+        const size_t length = strcspn(names[i], ".");
+        if (length >= 64 || names[i][length] == '\0') continue;
+        snprintf(group, 64, "%.*s", (int)length, names[i]);
+        if (vj_nearest(key, (const char *const[]){ group, NULL })) return group;
+    }
+    return NULL;
+}
+
 static void unknown(const walk *w, const char *key, const yaml_node_t *n)
 {
-    const vj_config *c = w->config;
-    const char **names = calloc((size_t)c->n_entries + 1, sizeof *names);
-    if (!names) return;
-    for (int i = 0; i < c->n_entries; i++) names[i] = c->entries[i].field->key;
-    const char *near = vj_nearest(key, names);
-    char where[340];
+    char where[340], group[64];
     where_of(w, n, where);
+    const char *near = near_key(w->config, key, group);
     if (near) vj_problem_at(w->config, where, key, "unknown key (did you mean '%s'?)", near);
     else vj_problem_at(w->config, where, key, "unknown key");
-    free(names);
 }
 
 static bool is_prefix(const vj_config *c, const char *key)
@@ -137,8 +160,12 @@ static void mapping(walk *w, const yaml_node_t *n, const char *prefix, int depth
         }
         vj_entry *e = vj_entry_find(w->config, key);
         if (e) set(w, e, v);
-        else if (v->type == YAML_MAPPING_NODE && is_prefix(w->config, key)) mapping(w, v, key, depth + 1);
-        else unknown(w, key, k);
+        else if (!is_prefix(w->config, key)) unknown(w, key, k);
+        else if (v->type == YAML_MAPPING_NODE) mapping(w, v, key, depth + 1);
+        else if (v->type != YAML_SCALAR_NODE || v->data.scalar.length > 0) {   // a group whose keys are all comments is empty
+            where_of(w, v, where);
+            vj_problem_at(w->config, where, key, "a mapping of keys was expected");
+        }
     }
 }
 
@@ -154,6 +181,25 @@ static vj_status parse(yaml_parser_t *parser, yaml_document_t *doc, const char *
     return status;
 }
 
+static const char *place(const char *file, yaml_mark_t mark, char out[340])
+{
+    snprintf(out, 340, "%.290s:%zu:%zu", file, mark.line + 1, mark.column + 1);
+    return out;
+}
+
+// A file is one document: what stands behind a second "---" would be lost without a word.
+static void expect_end(vj_config *c, yaml_parser_t *parser, const char *where)
+{
+    yaml_document_t more;
+    char at[340];
+    if (!yaml_parser_load(parser, &more)) {
+        vj_problem_at(c, place(where, parser->problem_mark, at), "", "not valid YAML: %s", parser->problem ? parser->problem : "unreadable");
+        return;
+    }
+    if (yaml_document_get_root_node(&more)) vj_problem_at(c, place(where, more.start_mark, at), "", "a second document; one was expected");
+    yaml_document_delete(&more);
+}
+
 vj_status vj_yaml_apply(vj_config *c, const char *text, size_t bytes, const char *where)
 {
     yaml_parser_t parser;
@@ -163,6 +209,7 @@ vj_status vj_yaml_apply(vj_config *c, const char *text, size_t bytes, const char
     const yaml_node_t *root = yaml_document_get_root_node(&doc);
     if (root && root->type == YAML_MAPPING_NODE) mapping(&w, root, "", 0);
     else if (root && !(root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0)) vj_problem_at(c, where, "", "a mapping of keys was expected");
+    expect_end(c, &parser, where);
     yaml_document_delete(&doc);
     yaml_parser_delete(&parser);
     return VJ_OK;
@@ -172,6 +219,13 @@ vj_status vj_yaml_apply_one(vj_config *c, const char *key, const char *value, co
 {
     yaml_parser_t parser;
     yaml_document_t doc;
+    vj_entry *e = vj_entry_find(c, key);
+    if (e && e->field->kind == VJ_FIELD_TEXT && *value != '"' && *value != '\'') {   // paths are not YAML: "a #1: b"
+        char why[200];
+        if (!vj_value_scalar(e, value, true, why)) vj_problem_at(c, where, key, "%s", why);
+        else accepted(&(walk){ .config = c, .file = where }, e, NULL);
+        return VJ_OK;
+    }
     if (parse(&parser, &doc, value, strlen(value), where) != VJ_OK) {
         vj_error_clear();
         vj_problem_at(c, where, key, "'%.80s' is not a value", value);
@@ -183,7 +237,6 @@ vj_status vj_yaml_apply_one(vj_config *c, const char *key, const char *value, co
     static unsigned char nothing[1];
     empty.data.scalar.value = nothing;
     if (!root) root = &empty;   // "key=" is an empty text
-    vj_entry *e = vj_entry_find(c, key);
     const char *dot = strrchr(key, '.');
     if (!e && dot) {   // data.weights.NAME=2
         char group[160];
@@ -198,6 +251,7 @@ vj_status vj_yaml_apply_one(vj_config *c, const char *key, const char *value, co
     }
     if (e) set(&w, e, root);
     else unknown(&w, key, root);
+    expect_end(c, &parser, where);
 done:
     yaml_document_delete(&doc);
     yaml_parser_delete(&parser);

@@ -7,7 +7,7 @@
 #include "tests/support/scratch.h"
 
 typedef struct part_a { int64_t seed, threads; double lr; bool flip; int mode; char name[16]; } part_a;
-typedef struct part_b { vj_int_list blocks; vj_float_list scales; vj_weight_list weights; char dir[VJ_TEXT_MAX]; } part_b;
+typedef struct part_b { vj_int_list blocks; vj_float_list scales; vj_weight_list weights, shares; char dir[VJ_TEXT_MAX]; } part_b;
 typedef struct root { part_a a; part_b b; } root;
 
 static const char *const modes[] = { "slow", "fast", NULL };
@@ -24,6 +24,7 @@ static const vj_field fields_b[] = {
     { .key = "data.blocks", .kind = VJ_FIELD_INT_LIST, .offset = offsetof(part_b, blocks), .text = "[8, 2]", .i = { 0, 1, 100 } },
     { .key = "data.scales", .kind = VJ_FIELD_FLOAT_LIST, .offset = offsetof(part_b, scales), .text = "[0.75, 1.5]", .f = { 0, 0, 10 } },
     { .key = "data.weights", .kind = VJ_FIELD_WEIGHTS, .offset = offsetof(part_b, weights), .f = { 0, 0, 1e9 } },
+    { .key = "data.shares", .kind = VJ_FIELD_WEIGHTS, .offset = offsetof(part_b, shares) },   // no range: any that is not negative
     { .key = "data.dir", .kind = VJ_FIELD_TEXT, .offset = offsetof(part_b, dir), .flags = VJ_FIELD_REQUIRED },
     { .kind = VJ_FIELD_END },
 };
@@ -139,6 +140,15 @@ static void built_in_files(void **state)
         assert_int_equal(r.a.seed, 77);
         assert_string_equal(vj_config_origin(config, "seed"), "configs/group/one.yaml:1");
     }
+    char here[4200], name[4200];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(dir), 0);
+    vj_path_join(name, sizeof name, "group", "one");
+    assert_ok(vj_dir_create(name));                          // a folder of that name is no configuration
+    const vj_status found = load("group/one", 0, NULL);
+    assert_int_equal(chdir(here), 0);
+    assert_ok(found);
+    assert_int_equal(r.a.seed, 77);
     assert_fails(load("group/two", 0, NULL), VJ_ERR_CONFIG, "group/two: no such file");
     vj_config_builtin(NULL);
     assert_fails(load("group/one", 0, NULL), VJ_ERR_CONFIG, "no such file");
@@ -150,7 +160,7 @@ static void mistakes_are_named(void **state)
     static const struct { const char *yaml, *message; } bad[] = {
         { "sede: 1\n", "test.yaml:1:1: sede: unknown key (did you mean 'seed'?)" },
         { "optim:\n  lrr: 1\n", "test.yaml:2:3: optim.lrr: unknown key (did you mean 'optim.lr'?)" },
-        { "zzzzzzzzzzzz: 1\n", "zzzzzzzzzzzz: unknown key\n" },
+        { "zzzzzzzzzzzz: 1\n", "zzzzzzzzzzzz: unknown key" },
         { "seed: 1\nseed: 2\n", "test.yaml:2:1: seed: given twice" },
         { "optim: {lr: 0.1}\noptim: {mode: slow}\n", "optim: given twice" },
         { "seed: many\n", "test.yaml:1:7: seed: 'many' is not a whole number" },
@@ -167,7 +177,7 @@ static void mistakes_are_named(void **state)
         { "optim: {flip: yes}\n", "'yes' is neither true nor false" },
         { "optim: {flip: \"true\"}\n", "neither true nor false" },
         { "optim: {mode: medium}\n", "'medium' is none of slow, fast" },
-        { "optim: 3\n", "optim: unknown key" },
+        { "optim: 3\n", "test.yaml:1:8: optim: a mapping of keys was expected" },
         { "name: abcdefghijklmnop\n", "longer than 15 bytes" },
         { "data: {blocks: [1, x]}\n", "'x' is not a whole number" },
         { "data: {blocks: [1, 101]}\n", "101 is outside 1 to 100" },
@@ -180,6 +190,14 @@ static void mistakes_are_named(void **state)
         { "- 1\n- 2\n", "a mapping of keys was expected" },
         { "optim:\n\tlr: 1\n", "test.yaml:2:1: not valid YAML" },
         { "optim: {lr: 0.1\n", "not valid YAML" },
+        { "optmi:\n  lr: 1\n", "test.yaml:1:1: optmi: unknown key (did you mean 'optim'?)" },
+        { "lr: 1\n", "test.yaml:1:1: lr: unknown key (did you mean 'optim.lr'?)" },
+        { "data: {lr: 1}\n", "data.lr: unknown key (did you mean 'optim.lr'?)" },
+        { "seed: 1\n---\nseed: 2\n", "test.yaml:2:1: a second document" },
+        { "seed: 1\n---\n\tx", "test.yaml:3:1: not valid YAML" },
+        { "data: {weights: {a: 1, b: 1, a: 2}}\n", "data.weights: 'a' is given twice" },
+        { "data: {shares: {a: -1}}\n", "'a' has weight -1, which must not be negative" },
+        { "name: \xff\n", "not valid YAML" },
         { "name: \"a\\0b\"\n", "NUL" },
         { "? [a]\n: 1\n", "a key must be a short plain word" },
     };
@@ -194,6 +212,10 @@ static void mistakes_are_named(void **state)
     assert_fails(load(NULL, OVER("data.dir=x", "seed=")), VJ_ERR_CONFIG, "seed: '' is not a whole number");
     assert_fails(load(NULL, OVER("data.dir=x", "data.blocks=[1")), VJ_ERR_CONFIG, "'[1' is not a value");
     assert_fails(load(NULL, OVER("data.dir=x", "=1")), VJ_ERR_CONFIG, "key=value was expected");
+    assert_fails(load(NULL, OVER("data.dir=ab\xff")), VJ_ERR_CONFIG, "data.dir: the text is not UTF-8 from byte 3 on");
+    assert_fails(load(NULL, OVER("data.dir=x", "seed=1\n---\n2")), VJ_ERR_CONFIG, "a second document");
+    assert_fails(load(dir, OVER("data.dir=x")), VJ_ERR_CONFIG, "is no file");
+    assert_fails(load("/dev/zero", OVER("data.dir=x")), VJ_ERR_CONFIG, "/dev/zero: is no file");
 }
 
 static void all_mistakes_at_once(void **state)
@@ -227,12 +249,15 @@ static void hostile_files(void **state)
     vj_str_clear(&text);
     for (int i = 0; i < 3000; i++) vj_str_add(&text, "[");
     assert_int_equal(load(YAML(vj_str_text(&text))), VJ_ERR_CONFIG);
+    vj_str_clear(&text);
+    for (int i = 0; i < 60000; i++) vj_str_printf(&text, "k%d: 1\n", i);   // each key is compared with all before it
+    assert_fails(load(YAML(vj_str_text(&text))), VJ_ERR_CONFIG, "more were left out");
     vj_str_free(&text);
     char *big = malloc((2 << 20) + 1);
     assert_non_null(big);
     memset(big, '#', 2 << 20);
     big[2 << 20] = '\0';
-    assert_fails(load(YAML(big)), VJ_ERR_IO, "too large for what it should hold");
+    assert_fails(load(YAML(big)), VJ_ERR_CONFIG, "is larger than 1048576 bytes");
     free(big);
 }
 
@@ -263,6 +288,33 @@ static void resolved_text_loads_to_the_same(void **state)
     vj_str_free(&first);
     vj_str_free(&second);
     vj_str_free(&origins);
+}
+
+// Paths hold anything; on the command line they are taken as they stand, unless quoted.
+static void texts_of_every_kind(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "a #b: [c] {d} *e &f !g %h @i", "- x", "~", "null", "with \ttab", "\x7f", "\xc2\x85|\xc2\x9f|\xc2\xa0",
+                                         "\xe2\x80\xa8|\xe2\x80\xa9|\xef\xbb\xbf|\xef\xbf\xbe|\xef\xbf\xbf", "\xc3\xa4 \xf0\x9f\x8e\x9e", "a\nb\n", " x " };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char word[300];
+        vj_str text = { 0 };
+        vj_format(word, sizeof word, "data.dir=%s", texts[i]);
+        assert_ok(load(NULL, OVER(word)));
+        assert_string_equal(r.b.dir, texts[i]);
+        vj_config_resolved(config, false, &text);
+        assert_ok(load(write_file("text.yaml", vj_str_text(&text)), 0, NULL));
+        assert_string_equal(r.b.dir, texts[i]);
+        vj_str_free(&text);
+    }
+    assert_ok(load(NULL, OVER("data.dir=\"a\\x41\"")));
+    assert_string_equal(r.b.dir, "aA");
+    assert_ok(load(NULL, OVER("data.dir='it''s'", "data.shares={a: 2e9}", "data.shares.b=1")));
+    assert_string_equal(r.b.dir, "it's");
+    assert_true(r.b.shares.n == 2 && r.b.shares.v[0] == 2e9 && r.b.shares.v[1] == 1);
+    // A group whose keys are all comments.
+    assert_ok(load(YAML("optim:\n  # lr: 0.5\nseed: 3\n")));
+    assert_true(r.a.seed == 3 && r.a.lr == 0.1);
 }
 
 static void differences_of_a_run(void **state)
@@ -314,6 +366,7 @@ int main(void)
         cmocka_unit_test(all_mistakes_at_once),
         cmocka_unit_test(hostile_files),
         cmocka_unit_test(resolved_text_loads_to_the_same),
+        cmocka_unit_test(texts_of_every_kind),
         cmocka_unit_test(differences_of_a_run),
         cmocka_unit_test(rules_and_values_from_code),
     };

@@ -103,6 +103,18 @@ static void sizes_and_durations(void **state)
     }
 }
 
+static void utf8(void **state)
+{
+    (void)state;
+    static const struct { const char *text; size_t length; } is[] = {
+        { "", 1 }, { "a", 1 }, { "\x7f", 1 }, { "\xc2\x80", 2 }, { "\xc3\xa4x", 2 }, { "\xe0\xa0\x80", 3 }, { "\xed\x9f\xbf", 3 },
+        { "\xef\xbf\xbf", 3 }, { "\xf0\x90\x80\x80", 4 }, { "\xf4\x8f\xbf\xbf", 4 },
+        { "\x80", 0 }, { "\xbf", 0 }, { "\xc0\xaf", 0 }, { "\xc1\x81", 0 }, { "\xc3", 0 }, { "\xc3(", 0 }, { "\xe0\x9f\xbf", 0 },
+        { "\xe2\x82", 0 }, { "\xed\xa0\x80", 0 }, { "\xf0\x8f\xbf\xbf", 0 }, { "\xf4\x90\x80\x80", 0 }, { "\xf5\x80\x80\x80", 0 }, { "\xff", 0 },
+    };
+    for (size_t i = 0; i < sizeof is / sizeof is[0]; i++) assert_int_equal(vj_utf8_length(is[i].text), is[i].length);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +124,7 @@ int main(void)
         cmocka_unit_test(numbers),
         cmocka_unit_test(nearest_names),
         cmocka_unit_test(sizes_and_durations),
+        cmocka_unit_test(utf8),
     };
     return cmocka_run_group_tests_name("runtime/str", tests, NULL, NULL);
 }
