@@ -260,6 +260,39 @@ void vj_loader_close(vj_loader **loader)
 
 // ---- the consumer -------------------------------------------------------------------------------------------------
 
+static vj_status too_many_bad(const vj_loader *l, int source, int64_t count, int64_t allowed)
+{
+    char list[2048];
+    vj_quarantine_describe(l->quarantine, source, 5, list, sizeof list);
+    VJ_FAIL(VJ_ERR_DATA,
+            "source %s: %lld of %lld samples are bad, %lld are allowed (data.max_bad=%g, at least 3); `vjepa data verify "
+            "%s` tells more. The first ones:%s",
+            l->catalog->sources[source].name, (long long)count, (long long)vj_loader_rows(l, source), (long long)allowed,
+            l->config.max_bad, l->catalog->dir, list);
+}
+
+// Counts the bad rows that a complete step's samples met, in order, up to the sample that failed if there is one. Here and
+// not where they are found: the threads are ahead of the consumer, how far depends on time, and the end of a run must not.
+static vj_status judge(vj_loader *l, const vj_loader_entry *e)
+{
+    const bool failed = e->status != VJ_OK;
+    const vj_loader_sample *s = e->samples;
+    for (const vj_loader_sample *end = s + (failed ? e->failed + 1 : e->batch.samples); s < end; s++) {
+        const int64_t share = (int64_t)(l->config.max_bad * (double)vj_loader_rows(l, s->source));
+        const int64_t allowed = share > 3 ? share : 3;
+        for (int k = 0; k < s->n_bad; k++) {
+            const int64_t count = vj_quarantine_meet(l->quarantine, s->source, s->bad[k], s->g);
+            if (count > allowed) return too_many_bad(l, s->source, count, allowed);
+        }
+    }
+    if (!failed) return VJ_OK;
+    char list[2048] = "";
+    if (e->status == VJ_ERR_DATA && e->failed >= 0) {
+        vj_quarantine_describe(l->quarantine, e->samples[e->failed].source, 5, list, sizeof list);
+    }
+    return vj_fail(e->status, "%s%s", e->error, list);
+}
+
 vj_status vj_loader_next(vj_loader *l, const vj_batch **batch)
 {
     *batch = NULL;
@@ -275,6 +308,17 @@ vj_status vj_loader_next(vj_loader *l, const vj_batch **batch)
     const double waited = vj_now() - asked;
     l->stats.wait_seconds += waited;
     e->batch.wait_seconds = waited;
+    if (!e->judged) {   // the step is complete: nobody else looks at it now
+        const vj_status verdict = judge(l, e);
+        if (verdict != VJ_OK) {
+            char *text = vj_strdup(vj_error_text());
+            free(e->error);
+            e->error = text;
+            e->status = verdict;
+            l->failed = true;
+        }
+        e->judged = true;
+    }
     const vj_status status = e->status;
     if (status == VJ_OK) l->delivered++;
     pthread_mutex_unlock(&l->mutex);

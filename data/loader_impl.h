@@ -38,6 +38,8 @@ typedef struct vj_loader_sample {
     int substitution;
     bool image;
     char *file;              // asked for by vj_loader_origin, else NULL
+    int n_bad;
+    int64_t bad[VJ_SUBSTITUTES + 1];   // rows that were tried first and are bad
 } vj_loader_sample;
 
 typedef struct vj_loader_entry {
@@ -47,8 +49,10 @@ typedef struct vj_loader_entry {
     int32_t *ids;                // (own slots, masks * slot * largest N)
     uint64_t *g;                 // (own samples) by slot and group
     int64_t handed, left;        // samples given to workers, samples not ready
-    vj_status status;            // the first problem
+    vj_status status;            // the problem of the first sample in order that has one
     char *error;
+    int64_t failed;              // that sample's place; -1: the step could not be planned
+    bool judged;                 // its bad rows were counted by the consumer
 } vj_loader_entry;
 
 struct vj_loader {
@@ -89,9 +93,15 @@ void *vj_loader_plan_thread(void *loader);
 // loader_work.c
 void *vj_loader_work_thread(void *loader);
 
+static inline int64_t vj_loader_rows(const vj_loader *l, int source)
+{
+    const vj_source *s = &l->catalog->sources[source];
+    return l->stage.held_out ? s->held_out.rows : s->train.rows;
+}
 static inline vj_loader_entry *vj_loader_entry_of(vj_loader *l, int64_t step) { return &l->ring[step % l->n_ring]; }
-// Puts a problem of the calling thread into an entry; under the mutex.
-void vj_loader_fail_entry(vj_loader *l, vj_loader_entry *e, vj_status status);
+// Puts a problem of the calling thread, met at sample `at`, into an entry; under the mutex. Samples are handed out in order
+// and those before a failed one are always finished, so the first in order is kept, whichever thread was first in time.
+void vj_loader_fail_entry(vj_loader *l, vj_loader_entry *e, vj_status status, int64_t at);
 
 // --- for tests ---
 // Called before each read of a sample's bytes; what it returns (with a message) replaces the read unless VJ_OK.

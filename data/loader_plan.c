@@ -176,12 +176,13 @@ void *vj_loader_plan_thread(void *loader)
         e->status = VJ_OK;
         free(e->error);
         e->error = NULL;
+        e->judged = false;
         const vj_status status = plan_entry(l, e, number);
         pthread_mutex_lock(&l->mutex);
         e->handed = 0;
         e->left = e->batch.samples;
         if (status != VJ_OK) {
-            vj_loader_fail_entry(l, e, status);
+            vj_loader_fail_entry(l, e, status, -1);
             e->handed = e->batch.samples;
             e->left = 0;
         }

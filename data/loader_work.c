@@ -119,23 +119,11 @@ static vj_status make_clip(worker *w, vj_loader_sample *s, int64_t row, uint32_t
 
 // ---- substitution -------------------------------------------------------------------------------------------------
 
-static int64_t rows_of(const vj_loader *l, int source)
-{
-    const vj_source *s = &l->catalog->sources[source];
-    return l->stage.held_out ? s->held_out.rows : s->train.rows;
-}
-
-static int64_t allowed_bad(const vj_loader *l, int source)
-{
-    const int64_t share = (int64_t)(l->config.max_bad * (double)rows_of(l, source));
-    return share > 3 ? share : 3;
-}
-
-// Notes a bad row; an error when its source now has too many.
-static vj_status put_in_quarantine(vj_loader *l, const vj_loader_sample *s, int64_t row)
+// Notes a bad row. Whether its source has too many is judged by the consumer, in the order of samples.
+static void put_in_quarantine(vj_loader *l, const vj_loader_sample *s, int64_t row)
 {
     vj_quarantined entry = { .source = s->source, .row = row, .key = s->key, .g = s->g };
-    char list[2048], reason[sizeof entry.reason];
+    char reason[sizeof entry.reason];
     const char *text = vj_error_text();
     const size_t length = strcspn(text, "\n");
     memset(reason, 0, sizeof reason);
@@ -148,24 +136,14 @@ static vj_status put_in_quarantine(vj_loader *l, const vj_loader_sample *s, int6
         vj_error_clear();
     }
     memcpy(entry.reason, reason, sizeof reason);
-    int64_t count;
     const char *name = l->catalog->sources[s->source].name;
-    if (vj_quarantine_add(l->quarantine, &entry, &count)) {
+    if (vj_quarantine_add(l->quarantine, &entry, NULL)) {
         vj_log(VJ_WARN, "data", "source %s, %s (key %016llx) is bad and will be replaced: %s", name, entry.where,
                (unsigned long long)entry.key, entry.reason);
         pthread_mutex_lock(&l->mutex);
         l->stats.bad++;
         pthread_mutex_unlock(&l->mutex);
     }
-    if (count <= allowed_bad(l, s->source)) return VJ_OK;
-    vj_quarantine_describe(l->quarantine, s->source, 5, list, sizeof list);
-    VJ_FAIL(VJ_ERR_DATA,
-            "source %s: %lld of %lld samples are bad, %lld are allowed (data.max_bad=%g, at least 3); `vjepa data verify "
-            "%s` tells more. The first ones:%s",
-            name, (long long)count, (long long)rows_of(l,
-                                                       s->source), (long long)allowed_bad(l,
-                                                                                          s->source), l->config.max_bad,
-            l->catalog->dir, list);
 }
 
 static vj_status make_sample(worker *w, vj_loader_sample *s, cost *c)
@@ -173,8 +151,11 @@ static vj_status make_sample(worker *w, vj_loader_sample *s, cost *c)
     vj_loader *l = w->l;
     for (uint32_t attempt = 0; attempt <= VJ_SUBSTITUTES; attempt++) {
         const int64_t row = attempt == 0 ? s->row
-            : vj_order_substitute(l->stage.seed, s->g, attempt, rows_of(l, s->source));
-        if (vj_quarantine_has(l->quarantine, s->source, row)) continue;
+            : vj_order_substitute(l->stage.seed, s->g, attempt, vj_loader_rows(l, s->source));
+        if (vj_quarantine_has(l->quarantine, s->source, row)) {
+            s->bad[s->n_bad++] = row;
+            continue;
+        }
         s->key = 0;
         const vj_status status = make_clip(w, s, row, attempt, c);
         if (status == VJ_OK) {
@@ -183,12 +164,12 @@ static vj_status make_sample(worker *w, vj_loader_sample *s, cost *c)
             return VJ_OK;
         }
         if (status != VJ_ERR_DATA) return status;
-        VJ_TRY(put_in_quarantine(l, s, row));
+        put_in_quarantine(l, s, row);
+        s->bad[s->n_bad++] = row;
     }
-    char list[2048];
-    vj_quarantine_describe(l->quarantine, s->source, 5, list, sizeof list);
-    VJ_FAIL(VJ_ERR_DATA, "source %s: no good sample in place of a bad one after %d attempts (sample %llu):%s",
-            l->catalog->sources[s->source].name, VJ_SUBSTITUTES, (unsigned long long)s->g, list);
+    VJ_FAIL(VJ_ERR_DATA, "source %s: no good sample in place of a bad one after %d attempts (sample %llu); `vjepa data verify "
+            "%s` tells more. Bad ones of the source:", l->catalog->sources[s->source].name, VJ_SUBSTITUTES,
+            (unsigned long long)s->g, l->catalog->dir);
 }
 
 // ---- threads ------------------------------------------------------------------------------------------------------
@@ -212,10 +193,12 @@ static void worker_destroy(worker *w)
     free(w->seconds);
 }
 
-void vj_loader_fail_entry(vj_loader *l, vj_loader_entry *e, vj_status status)
+void vj_loader_fail_entry(vj_loader *l, vj_loader_entry *e, vj_status status, int64_t at)
 {
-    if (e->status == VJ_OK) {
+    if (e->status == VJ_OK || at < e->failed) {
         e->status = status;
+        e->failed = at;
+        free(e->error);
         e->error = vj_strdup(vj_error_text());
     }
     l->failed = true;
@@ -249,13 +232,14 @@ void *vj_loader_work_thread(void *loader)
     vj_loader_entry *e;
     for (vj_loader_sample *s; (s = take(l, &e)) != NULL;) {
         const bool skip = e->status != VJ_OK;   // the step is lost: nobody will look at it
+        s->n_bad = 0;
         pthread_mutex_unlock(&l->mutex);
         cost c = { 0 };
         const double began = vj_thread_seconds();
         const vj_status status = skip ? VJ_OK : made != VJ_OK ? made : make_sample(&w, s, &c);
         const double spent = vj_thread_seconds() - began;
         pthread_mutex_lock(&l->mutex);
-        if (status != VJ_OK) vj_loader_fail_entry(l, e, status);
+        if (status != VJ_OK) vj_loader_fail_entry(l, e, status, s - e->samples);
         if (!skip) l->stats.samples++;
         l->stats.substituted += s->substitution > 0;
         l->stats.padded_clips += c.padded;

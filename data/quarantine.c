@@ -21,6 +21,7 @@ struct vj_quarantine {
     int64_t *table;          // (slots) index into list + 1, 0 empty
     int64_t slots;           // a power of two, more than twice n
     int64_t per_source[VJ_MAX_SOURCES];
+    int64_t met, met_per_source[VJ_MAX_SOURCES];
 };
 
 static uint64_t entry_hash(int source, int64_t row)
@@ -96,7 +97,8 @@ bool vj_quarantine_add(vj_quarantine *q, const vj_quarantined *entry, int64_t *c
     if (fresh) {
         grow(q);
         const int64_t at = find(q, entry->source, entry->row);
-        q->list[q->n++] = *entry;
+        q->list[q->n] = *entry;
+        q->list[q->n++].met = 0;
         q->table[at] = q->n;
         q->per_source[entry->source]++;
     }
@@ -113,14 +115,39 @@ int64_t vj_quarantine_count(vj_quarantine *q, int source)
     return n;
 }
 
+int64_t vj_quarantine_meet(vj_quarantine *q, int source, int64_t row, uint64_t g)
+{
+    pthread_mutex_lock(&q->mutex);
+    VJ_ASSERT(has(q, source, row));
+    vj_quarantined *e = &q->list[q->table[find(q, source, row)] - 1];
+    if (e->met == 0) {
+        e->met = ++q->met;
+        e->g = g;
+        q->met_per_source[source]++;
+    }
+    const int64_t count = q->met_per_source[source];
+    pthread_mutex_unlock(&q->mutex);
+    return count;
+}
+
+// The row of a source that was met first after the `after`-th; under the mutex.
+static const vj_quarantined *met_after(const vj_quarantine *q, int source, int64_t after)
+{
+    const vj_quarantined *best = NULL;
+    for (int64_t i = 0; i < q->n; i++) {
+        const vj_quarantined *e = &q->list[i];
+        if (e->source == source && e->met > after && (best == NULL || e->met < best->met)) best = e;
+    }
+    return best;
+}
+
 void vj_quarantine_describe(vj_quarantine *q, int source, int most, char *out, size_t size)
 {
     size_t used = 0;
     out[0] = 0;
     pthread_mutex_lock(&q->mutex);
-    for (int64_t i = 0; i < q->n && most > 0 && used + 1 < size; i++) {
-        const vj_quarantined *e = &q->list[i];
-        if (e->source != source) continue;
+    const vj_quarantined *e = met_after(q, source, 0);
+    for (; e != NULL && most > 0 && used + 1 < size; e = met_after(q, source, e->met)) {
         const int wrote = snprintf(out + used, size - used, "\n  %s (key %016llx): %s", e->where,
                                    (unsigned long long)e->key, e->reason);
         if (wrote > 0) used += (size_t)wrote;
@@ -203,6 +230,7 @@ static vj_status add_json_entry(vj_quarantine *q, const vj_json *v)
     snprintf(e.where, sizeof e.where, "%s", where);
     snprintf(e.reason, sizeof e.reason, "%s", reason);
     vj_quarantine_add(q, &e, NULL);
+    vj_quarantine_meet(q, e.source, e.row, e.g);
     return VJ_OK;
 }
 

@@ -10,6 +10,7 @@ typedef struct vj_quarantined {
     int64_t row;
     uint64_t key;            // of the sample; 0 when its shard could not be opened
     uint64_t g;              // the sample that met it first
+    int64_t met;             // 1, 2, ... in the order of delivered samples; 0: found ahead of them
     char where[256];         // shard and row for people
     char reason[256];
 } vj_quarantined;
@@ -23,7 +24,10 @@ bool vj_quarantine_has(vj_quarantine *q, int source, int64_t row);
 // False when it was there already. *count: rows of this source in quarantine now.
 bool vj_quarantine_add(vj_quarantine *q, const vj_quarantined *entry, int64_t *count);
 int64_t vj_quarantine_count(vj_quarantine *q, int source);   // source -1: all
-// Appends "  WHERE (key ...): REASON" for up to `most` rows of a source.
+// A sample that is about to be delivered met this row, which is in the list. Returns how many rows of the source delivered
+// samples have met: unlike the count above it does not depend on how far ahead the threads are.
+int64_t vj_quarantine_meet(vj_quarantine *q, int source, int64_t row, uint64_t g);
+// Appends "  WHERE (key ...): REASON" for the first `most` rows of a source that delivered samples met.
 void vj_quarantine_describe(vj_quarantine *q, int source, int most, char *out, size_t size);
 
 // Independent of the order in which rows were found; 0 when empty.

@@ -463,29 +463,52 @@ static void bad_samples_are_replaced_in_one_way(void **state)
     free(json);
 }
 
+// The step that ends the run and what is said do not depend on threads or time.
 static void too_many_bad_samples_end_the_run(void **state)
 {
     (void)state;
-    const vj_data_config config = data_config();
     const vj_mask_config masks = mask_config();
-    const vj_loader_stage stage = stage_of(2);
-    trouble t = { .status = VJ_ERR_DATA, .rows = { -2, -1 }, .attempts = 1 };
-    vj_loader_test_reads(fail_reads, &t);
-    vj_loader *l = open_loader(&config, &masks, &stage, NULL, NULL);
-    const vj_batch *batch;
-    vj_status status;
-    do {
-        status = vj_loader_next(l, &batch);
-        if (status == VJ_OK) vj_loader_release(l, batch);
-    } while (status == VJ_OK);
-    assert_int_equal(status, VJ_ERR_DATA);
-    assert_non_null(strstr(vj_error_text(), "source tiny: 4 of "));
-    assert_non_null(strstr(vj_error_text(), "3 are allowed"));
-    assert_non_null(strstr(vj_error_text(), "fails in this test"));
-    assert_non_null(strstr(vj_error_text(), "row "));
-    assert_int_equal(vj_loader_next(l, &batch), VJ_ERR_DATA);   // asking again says the same
-    vj_loader_close(&l);
-    end_trouble();
+    const vj_loader_stage plain = stage_of(2);
+    static const int64_t rows[2][4] = { { -2, -1 }, { 0, 1, 3, 5 } };
+    for (int which = 0; which < 2; which++) {
+        char *first = NULL;
+        int64_t steps = -1;
+        for (int threads = 1; threads <= 4; threads++) {
+            for (int again = 0; again < 3; again++) {
+                vj_data_config config = data_config();
+                vj_loader_stage stage = plain;
+                stage.threads = threads;
+                config.prefetch = threads + 1;
+                trouble t = { .status = VJ_ERR_DATA, .attempts = 1 };
+                memcpy(t.rows, rows[which], sizeof t.rows);
+                vj_loader_test_reads(fail_reads, &t);
+                vj_loader *l = open_loader(&config, &masks, &stage, NULL, NULL);
+                const vj_batch *batch;
+                vj_status status;
+                int64_t delivered = -1;
+                do {
+                    delivered++;
+                    status = vj_loader_next(l, &batch);
+                    if (status == VJ_OK) vj_loader_release(l, batch);
+                } while (status == VJ_OK);
+                assert_int_equal(status, VJ_ERR_DATA);
+                assert_non_null(strstr(vj_error_text(), "source tiny: 4 of "));
+                assert_non_null(strstr(vj_error_text(), "3 are allowed"));
+                assert_non_null(strstr(vj_error_text(), "fails in this test"));
+                assert_non_null(strstr(vj_error_text(), "row "));
+                if (first == NULL) first = vj_strdup(vj_error_text());
+                if (steps < 0) steps = delivered;
+                assert_string_equal(vj_error_text(), first);
+                assert_int_equal(delivered, steps);
+                assert_int_equal(vj_loader_next(l, &batch), VJ_ERR_DATA);   // asking again says the same
+                assert_string_equal(vj_error_text(), first);
+                vj_loader_close(&l);
+                end_trouble();
+            }
+        }
+        assert_true(which == 0 ? steps == 0 : steps >= 1);
+        free(first);
+    }
 }
 
 static void passing_read_errors_are_tried_again(void **state)
