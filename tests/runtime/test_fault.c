@@ -145,6 +145,12 @@ static void unknown_variables_are_errors(void **state)
     setenv("NOTVJ_LGO", "1", 1);
     setenv("VJ_LOG", "info", 1);
     assert_ok(vj_env_check());
+    setenv("VJ_LOG", "loud", 1);
+    assert_fails(vj_env_check(), VJ_ERR_USAGE, "VJ_LOG=loud: debug, info, warn or error was expected");
+    unsetenv("VJ_LOG");
+    setenv("VJ_CPU", "mmx", 1);
+    assert_fails(vj_env_check(), VJ_ERR_USAGE, "VJ_CPU=mmx: portable, avx2 or avx512 was expected");
+    unsetenv("VJ_CPU");
     setenv("VJ_LGO", "debug", 1);
     assert_fails(vj_env_check(), VJ_ERR_USAGE, "VJ_LGO: unknown environment variable (did you mean VJ_LOG?)");
     unsetenv("VJ_LGO");
