@@ -1,9 +1,25 @@
-// Attention and rotary embedding in float64. One task per (sequence, head); a row of probabilities lives in scratch.
+// Attention and rotary embedding in float64. A task is one (sequence, head); it takes the queries in blocks, so that memory
+// grows with the length of a sequence and not with its square.
 
 #include <math.h>
 #include <string.h>
 
+#include "runtime/ref/product.h"
 #include "runtime/ref/ref.h"
+
+enum { QUERIES = 32 };   // rows of scores that live in scratch at a time
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Scratch of a task: `matrices` of (QUERIES, longest), then the product's own.
+static void expect_scratch(const vj_exec *exec, const char *op, int64_t matrices, int64_t longest)
+{
+    const size_t need = (size_t)(matrices * QUERIES * longest + REF_SCRATCH) * sizeof(double);
+    if (need > exec->scratch_bytes) {
+        vj_bug_at(__FILE__, __LINE__, __func__, "%s: a sequence of %lld rows needs %zu bytes of scratch, there are %zu", op,
+                  (long long)longest, need, exec->scratch_bytes);
+    }
+}
 
 typedef struct forward_job { const vj_args_attention_forward *a; char **scratch; } forward_job;
 
@@ -13,69 +29,82 @@ static void forward_head(void *context, int64_t task, int worker)
     const vj_args_attention_forward *a = job->a;
     const int64_t s = task / a->H, h = task % a->H, D = a->D, C = a->H * D, first = a->seg[s], n = a->seg[s + 1] - first;
     const double *q = (const double *)a->qkv + first * 3 * C + h * D, *k = q + C, *v = q + 2 * C, scale = 1 / sqrt((double)D);
-    double *p = (double *)job->scratch[worker];
-    for (int64_t i = 0; i < n; i++) {
-        double top = -INFINITY, sum = 0, *o = (double *)a->o + (first + i) * C + h * D;
-        for (int64_t j = 0; j < n; j++) {
-            double dot = 0;
-            for (int64_t d = 0; d < D; d++) dot += q[i * 3 * C + d] * k[j * 3 * C + d];
-            p[j] = dot * scale;
-            if (p[j] > top) top = p[j];
+    double *P = (double *)job->scratch[worker], *scratch = P + QUERIES * n;   // P (QUERIES, n)
+    for (int64_t i0 = 0; i0 < n; i0 += QUERIES) {
+        const int64_t m = least(n - i0, QUERIES);
+        ref_product_run(&(ref_product){ .C = P, .A = q + i0 * 3 * C, .B = k, .M = m, .N = n, .K = D, .c_row = n, .a_row = 3 * C, .a_k = 1,
+                                        .b_k = 1, .b_col = 3 * C }, scratch);
+        for (int64_t i = 0; i < m; i++) {
+            double *p = P + i * n, top = -INFINITY, sum = 0;
+            for (int64_t j = 0; j < n; j++) top = fmax(top, p[j] *= scale);
+            for (int64_t j = 0; j < n; j++) sum += p[j] = exp(p[j] - top);
+            for (int64_t j = 0; j < n; j++) p[j] /= sum;
+            ((double *)a->lse)[(first + i0 + i) * a->H + h] = top + log(sum);
         }
-        for (int64_t j = 0; j < n; j++) sum += p[j] = exp(p[j] - top);
-        memset(o, 0, (size_t)D * sizeof *o);
-        for (int64_t j = 0; j < n; j++) {
-            for (int64_t d = 0; d < D; d++) o[d] += p[j] / sum * v[j * 3 * C + d];
-        }
-        ((double *)a->lse)[(first + i) * a->H + h] = top + log(sum);
+        ref_product_run(&(ref_product){ .C = (double *)a->o + (first + i0) * C + h * D, .A = P, .B = v, .M = m, .N = D, .K = n, .c_row = C,
+                                        .a_row = n, .a_k = 1, .b_k = 3 * C, .b_col = 1 }, scratch);
     }
 }
 
 void ref_attention_forward(const vj_exec *exec, const void *args)
 {
     const vj_args_attention_forward *a = args;
-    VJ_ASSERT((size_t)a->longest * sizeof(double) <= exec->scratch_bytes);
+    expect_scratch(exec, "attention_forward", 1, a->longest);
     forward_job job = { a, exec->scratch };
     vj_pool_run(exec->pool, a->S * a->H, forward_head, &job);
 }
 
-typedef struct backward_job { const vj_args_attention_backward *a; } backward_job;
+typedef struct backward_job { const vj_args_attention_backward *a; char **scratch; } backward_job;
 
-static void backward_head(void *context, int64_t task, int worker)
+// P: scores -> probabilities; G: gradient of probabilities -> gradient of scores, for m queries from row `row` on.
+static void score_gradients(const vj_args_attention_backward *a, double *P, double *G, int64_t row, int64_t m, int64_t n, int64_t h)
 {
-    (void)worker;
-    const vj_args_attention_backward *a = ((const backward_job *)context)->a;
-    const int64_t s = task / a->H, h = task % a->H, D = a->D, C = a->H * D, first = a->seg[s], n = a->seg[s + 1] - first;
-    const double *q = (const double *)a->qkv + first * 3 * C + h * D, *k = q + C, *v = q + 2 * C, scale = 1 / sqrt((double)D);
-    double *dq = (double *)a->dqkv + first * 3 * C + h * D, *dk = dq + C, *dv = dq + 2 * C;
-    for (int64_t i = 0; i < n; i++) {
-        memset(dq + i * 3 * C, 0, (size_t)D * sizeof *dq);
-        memset(dk + i * 3 * C, 0, (size_t)D * sizeof *dq);
-        memset(dv + i * 3 * C, 0, (size_t)D * sizeof *dq);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        const double *o = (const double *)a->o + (first + i) * C + h * D, *g = (const double *)a->do_ + (first + i) * C + h * D;
-        const double lse = ((const double *)a->lse)[(first + i) * a->H + h];
+    const int64_t D = a->D, C = a->H * D;
+    const double scale = 1 / sqrt((double)D);
+    for (int64_t i = 0; i < m; i++) {
+        const double *o = (const double *)a->o + (row + i) * C + h * D, *g = (const double *)a->do_ + (row + i) * C + h * D;
+        const double lse = ((const double *)a->lse)[(row + i) * a->H + h];
         double delta = 0;
         for (int64_t d = 0; d < D; d++) delta += o[d] * g[d];
         for (int64_t j = 0; j < n; j++) {
-            double dot = 0, dp = 0;
-            for (int64_t d = 0; d < D; d++) dot += q[i * 3 * C + d] * k[j * 3 * C + d];
-            for (int64_t d = 0; d < D; d++) dp += g[d] * v[j * 3 * C + d];
-            const double p = exp(dot * scale - lse), ds = p * (dp - delta) * scale;
-            for (int64_t d = 0; d < D; d++) {
-                dv[j * 3 * C + d] += p * g[d];
-                dq[i * 3 * C + d] += ds * k[j * 3 * C + d];
-                dk[j * 3 * C + d] += ds * q[i * 3 * C + d];
-            }
+            const double p = exp(P[i * n + j] * scale - lse);
+            P[i * n + j] = p;
+            G[i * n + j] = p * (G[i * n + j] - delta) * scale;
         }
+    }
+}
+
+static void backward_head(void *context, int64_t task, int worker)
+{
+    const backward_job *job = context;
+    const vj_args_attention_backward *a = job->a;
+    const int64_t s = task / a->H, h = task % a->H, D = a->D, C = a->H * D, first = a->seg[s], n = a->seg[s + 1] - first, row = 3 * C;
+    const double *q = (const double *)a->qkv + first * row + h * D, *k = q + C, *v = q + 2 * C;
+    double *dq = (double *)a->dqkv + first * row + h * D, *dk = dq + C, *dv = dq + 2 * C;
+    double *P = (double *)job->scratch[worker], *G = P + QUERIES * n, *scratch = G + QUERIES * n;   // both (QUERIES, n)
+    for (int64_t i0 = 0; i0 < n; i0 += QUERIES) {
+        const int64_t m = least(n - i0, QUERIES);
+        const double *qi = q + i0 * row, *gi = (const double *)a->do_ + (first + i0) * C + h * D;
+        const bool more = i0 > 0;   // dk and dv: the first block of queries overwrites, the others add
+        ref_product_run(&(ref_product){ .C = P, .A = qi, .B = k, .M = m, .N = n, .K = D, .c_row = n, .a_row = row, .a_k = 1, .b_k = 1,
+                                        .b_col = row }, scratch);
+        ref_product_run(&(ref_product){ .C = G, .A = gi, .B = v, .M = m, .N = n, .K = D, .c_row = n, .a_row = C, .a_k = 1, .b_k = 1,
+                                        .b_col = row }, scratch);
+        score_gradients(a, P, G, first + i0, m, n, h);
+        ref_product_run(&(ref_product){ .C = dv, .A = P, .B = gi, .M = n, .N = D, .K = m, .c_row = row, .a_row = 1, .a_k = n, .b_k = C,
+                                        .b_col = 1, .accumulate = more }, scratch);
+        ref_product_run(&(ref_product){ .C = dk, .A = G, .B = qi, .M = n, .N = D, .K = m, .c_row = row, .a_row = 1, .a_k = n, .b_k = row,
+                                        .b_col = 1, .accumulate = more }, scratch);
+        ref_product_run(&(ref_product){ .C = dq + i0 * row, .A = G, .B = k, .M = m, .N = D, .K = n, .c_row = row, .a_row = n, .a_k = 1,
+                                        .b_k = row, .b_col = 1 }, scratch);
     }
 }
 
 void ref_attention_backward(const vj_exec *exec, const void *args)
 {
-    backward_job job = { args };
     const vj_args_attention_backward *a = args;
+    expect_scratch(exec, "attention_backward", 2, a->longest);
+    backward_job job = { a, exec->scratch };
     vj_pool_run(exec->pool, a->S * a->H, backward_head, &job);
 }
 
