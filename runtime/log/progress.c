@@ -2,6 +2,7 @@
 
 #include "runtime/log/progress.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,12 +11,14 @@
 #include "runtime/log/log.h"
 
 enum { BAR = 24 };
-static struct { bool running, terminal, shown; char title[64], unit[16]; int64_t total, first; bool counted; double started, last; } now;
+static atomic_bool drawn;   // a bar stands on the terminal: threads that log ask for it
+static struct { bool running, terminal; char title[64], unit[16]; int64_t total, first; bool counted; double started, last; } now;
 
-bool vj_progress_is_terminal(void) { return now.running && now.terminal && now.shown; }
+bool vj_progress_is_terminal(void) { return atomic_load(&drawn); }
 
 void vj_progress_start(const char *title, int64_t total, const char *unit)
 {
+    vj_progress_stop();   // one at a time
     memset(&now, 0, sizeof now);
     now.running = true;
     now.terminal = isatty(2) == 1;
@@ -45,17 +48,20 @@ void vj_progress_update(int64_t done, const char *note)
         return;
     }
     char bar[BAR + 1];
-    const int full = now.total > 0 ? (int)(done * BAR / now.total) : 0;
+    const int full = now.total > 0 ? (int)((double)done * BAR / (double)now.total) : 0;
     for (int i = 0; i < BAR; i++) bar[i] = i < full ? '#' : '.';
     bar[BAR] = '\0';
     const int n = snprintf(line, sizeof line, "\r\033[K%s [%s] %lld/%lld %s  %.3g/s  %s left  %s", now.title, bar, (long long)done,
                            (long long)now.total, now.unit, rate, left, note ? note : "");
-    now.shown = true;
-    if (n > 0 && write(2, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0) now.running = false;
+    atomic_store(&drawn, true);
+    if (n > 0 && write(2, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0) {
+        now.running = false;
+        atomic_store(&drawn, false);
+    }
 }
 
 void vj_progress_stop(void)
 {
-    if (vj_progress_is_terminal() && write(2, "\r\033[K", 4) < 0) now.running = false;
     now.running = false;
+    if (atomic_exchange(&drawn, false) && write(2, "\r\033[K", 4) < 0) return;   // the terminal is gone: so is the bar
 }
