@@ -48,22 +48,31 @@ vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, in
 typedef struct vj_checkpoint vj_checkpoint;   // an opened, validated manifest
 
 // REF: a run directory (latest valid; with `for_cooldown` the last whose schedule_phase is "warmup" or "constant"),
-// RUN@STEP, or a checkpoint directory. A run directory whose newest checkpoint is damaged falls back to the newest valid
-// one with a warning; one named explicitly that is damaged is VJ_ERR_CHECKPOINT. VJ_ERR_CONFIG when nothing is there.
+// RUN@STEP, or a checkpoint directory. A run directory whose newest checkpoint is damaged falls back to the newest
+// valid one with a warning; one named explicitly that is damaged is VJ_ERR_CHECKPOINT. VJ_ERR_CONFIG when nothing is
+// there.
 vj_status vj_checkpoint_open(vj_checkpoint **out, const char *ref, bool for_cooldown) VJ_MUST_CHECK;
 void vj_checkpoint_destroy(vj_checkpoint **c);
 const vj_run_state *vj_checkpoint_state(const vj_checkpoint *c);
 const char *vj_checkpoint_path(const vj_checkpoint *c);
-// Reads each part's intervals (by interval intersection over the shards), verifies checksums, uploads. Names, shapes and
-// units must match the layouts; the first difference is named (VJ_ERR_CONFIG). Floats are converted to the device's real.
-vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts, int n_parts, vj_stream *st) VJ_MUST_CHECK;
-// Reads one parameter (official name with its network, "encoder.blocks.0.attn.qkv.weight") as float32, host.
-vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_state_kind kind, float *out, int64_t count)
-    VJ_MUST_CHECK;
+const vj_layout *vj_checkpoint_layout(const vj_checkpoint *c, const char *network);   // NULL: no such network
+// File `index` of the checkpoint besides its manifest; NULL behind the last.
+const char *vj_checkpoint_file(const vj_checkpoint *c, int64_t index, int64_t *bytes);
+// Reads each part's intervals (by interval intersection over the shards), verifies checksums, uploads. Names, shapes
+// and units must match the layouts; the first difference is named (VJ_ERR_CONFIG). Floats are converted to the device's
+// real.
+vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts, int n_parts,
+                             vj_stream *st) VJ_MUST_CHECK;
+// Reads one parameter (official name with its network, "encoder.blocks.0.attn.qkv.weight") as float32, host. Its bytes
+// are not checked: whoever takes single parameters from a foreign place calls vj_checkpoint_verify first.
+vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_state_kind kind, float *out,
+                                   int64_t count) VJ_MUST_CHECK;
 
-// `vjepa checkpoint hash` (contracts 4): the hex digest; with `lines` not NULL also the hashed lines.
+// `vjepa checkpoint hash` (contracts 4): the hex digest; with `lines` not NULL also the hashed lines. All bytes are
+// checked first: VJ_ERR_CHECKPOINT instead of the hash of a damaged state.
 vj_status vj_checkpoint_hash(const vj_checkpoint *c, char hex[65], vj_str *lines) VJ_MUST_CHECK;
-// All bytes against all checksums; the first damage is the message.
+// All bytes against all checksums; the first damage is the message. A run directory means its newest checkpoint,
+// damaged or not: nothing older is looked at instead.
 vj_status vj_checkpoint_verify(const char *ref) VJ_MUST_CHECK;
 
 typedef struct vj_checkpoint_info {
@@ -72,7 +81,7 @@ typedef struct vj_checkpoint_info {
     bool valid;
     char phase[16], schedule_phase[16], written[32], problem[256];
 } vj_checkpoint_info;
-// All checkpoints of a run directory, oldest first; free() *out. Validation here is of the manifest, not of payload.
+// All checkpoints of a run directory, by step; free() *out. Validation here is of the manifest, not of payload.
 vj_status vj_checkpoint_list(const char *run_dir, vj_checkpoint_info **out, int64_t *count) VJ_MUST_CHECK;
 
 #endif

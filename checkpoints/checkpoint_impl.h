@@ -1,14 +1,14 @@
-// Inside of checkpoints: the manifest as read.
+// Inside of checkpoints: the manifest as read, and saving as several writers.
 #ifndef VJ_CHECKPOINTS_CHECKPOINT_IMPL_H
 #define VJ_CHECKPOINTS_CHECKPOINT_IMPL_H
 
 #include "checkpoints/checkpoint.h"
 #include "runtime/base/h5.h"
 
-enum { VJ_CKPT_BLOCK = 8 << 20, VJ_CKPT_FORMAT = 1 };
+enum { VJ_CKPT_BLOCK = 8 << 20, VJ_CKPT_FORMAT = 1, VJ_CKPT_NETWORKS = 3 };
 
-// One flat interval of one unit in one shard file. Its checksum is the XXH3 of the XXH3s of its blocks of 8 MiB, so that it
-// can be made and checked with a bounded buffer.
+// One flat interval of one unit in one shard file. Its checksum is the XXH3 of the XXH3s of its blocks of 8 MiB, so
+// that it can be made and checked with a bounded buffer.
 typedef struct vj_interval {
     char network[24];
     vj_state_kind kind;
@@ -38,6 +38,7 @@ struct vj_checkpoint {
 };
 
 extern const char *const vj_state_kind_names[VJ_STATE_KINDS];
+extern const char *const vj_ckpt_networks[VJ_CKPT_NETWORKS];   // encoder, predictor, target_encoder
 
 // manifest.c
 void vj_manifest_text(const vj_checkpoint *c, vj_str *out);
@@ -47,10 +48,15 @@ typedef struct vj_block_hash { uint64_t hashes[1024]; uint64_t total; int n; } v
 void vj_block_hash_add(vj_block_hash *h, const void *block, size_t bytes);
 uint64_t vj_block_hash_end(vj_block_hash *h);
 
-// load.c: opens a shard (digest checked) and hands each block of an interval to `fn`.
-typedef vj_status (*vj_block_fn)(void *context, const void *data, int64_t first, int64_t count);
-vj_status vj_shard_open_checked(const vj_checkpoint *c, const vj_shard_file *f, int *fd) VJ_MUST_CHECK;
-vj_status vj_interval_read(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_interval *v, vj_block_fn fn, void *context) VJ_MUST_CHECK;
-const vj_layout *vj_checkpoint_layout(const vj_checkpoint *c, const char *network);
+// load.c
+bool vj_checkpoint_has(const vj_checkpoint *c, const char *network, vj_state_kind kind);
+// All bytes of all shards against their checksums.
+vj_status vj_checkpoint_check(const vj_checkpoint *c) VJ_MUST_CHECK;
+
+// save.c: what vj_checkpoint_save does with one writer, for any number of them in one process. parts[r] is what writer
+// r holds: the same networks and kinds in the same order, other intervals.
+vj_status vj_checkpoint_save_as(const char *run_dir, const vj_state_part *const *parts, int writers, int n_parts,
+                                const vj_run_state *state, vj_stream *st, int64_t keep,
+                                int64_t keep_every) VJ_MUST_CHECK;
 
 #endif

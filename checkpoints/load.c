@@ -1,5 +1,5 @@
-// Finding, opening, loading, verifying. Loading works by interval intersection: whatever the number of shards that wrote a
-// unit, each part takes the elements it needs.
+// Finding, opening, loading, verifying. Loading works by interval intersection: whatever the number of shards that
+// wrote a unit, each part takes the elements it needs.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,16 +16,58 @@
 const vj_run_state *vj_checkpoint_state(const vj_checkpoint *c) { return &c->state; }
 const char *vj_checkpoint_path(const vj_checkpoint *c) { return c->path; }
 
+const char *vj_checkpoint_file(const vj_checkpoint *c, int64_t index, int64_t *bytes)
+{
+    if (index < 0 || index >= c->n_shards) return NULL;
+    *bytes = c->shards[index].bytes;
+    return c->shards[index].name;
+}
+
 const vj_layout *vj_checkpoint_layout(const vj_checkpoint *c, const char *network)
 {
     if (strcmp(network, "encoder") == 0 || strcmp(network, "target_encoder") == 0) return c->layouts[0];
     return strcmp(network, "predictor") == 0 ? c->layouts[1] : NULL;
 }
 
-// ---- finding ------------------------------------------------------------------------------------------------------------------
+bool vj_checkpoint_has(const vj_checkpoint *c, const char *network, vj_state_kind kind)
+{
+    for (int64_t k = 0; k < c->n_shards; k++) {
+        for (int64_t i = 0; i < c->shards[k].n; i++) {
+            const vj_interval *v = &c->shards[k].intervals[i];
+            if (v->kind == kind && strcmp(v->network, network) == 0) return true;
+        }
+    }
+    return false;
+}
+
+// ---- finding -------------------------------------------------------------------------------------------------------
 static bool is_step_name(const char *name, int64_t *step)
 {
-    return strncmp(name, "step-", 5) == 0 && strlen(name) >= 13 && strspn(name + 5, "0123456789") == strlen(name + 5) && vj_parse_i64(name + 5, step);
+    const char *digits = name + 5;
+    return strncmp(name, "step-", 5) == 0 && strlen(digits) >= 8 && strspn(digits, "0123456789") == strlen(digits) &&
+           vj_parse_i64(digits, step);
+}
+
+static int by_step(const void *a, const void *b)
+{
+    const vj_checkpoint_info *x = a, *y = b;
+    return x->step < y->step ? -1 : x->step > y->step;
+}
+
+static void describe(vj_checkpoint_info *info)
+{
+    vj_checkpoint *c = NULL;
+    if (vj_manifest_read(&c, info->path) != VJ_OK) {
+        snprintf(info->problem, sizeof info->problem, "%s", vj_error_text());
+        vj_error_clear();
+        return;
+    }
+    info->valid = true;
+    snprintf(info->phase, sizeof info->phase, "%s", c->state.phase);
+    snprintf(info->schedule_phase, sizeof info->schedule_phase, "%s", c->state.schedule_phase);
+    snprintf(info->written, sizeof info->written, "%s", c->written);
+    for (int64_t k = 0; k < c->n_shards; k++) info->bytes += c->shards[k].bytes;
+    vj_checkpoint_destroy(&c);
 }
 
 vj_status vj_checkpoint_list(const char *run_dir, vj_checkpoint_info **out, int64_t *count)
@@ -50,19 +92,9 @@ vj_status vj_checkpoint_list(const char *run_dir, vj_checkpoint_info **out, int6
         vj_checkpoint_info *info = &list[(*count)++];
         info->step = step;
         snprintf(info->path, sizeof info->path, "%.490s/%.20s", ckpt, names[i]);
-        vj_checkpoint *c = NULL;
-        if (vj_manifest_read(&c, info->path) == VJ_OK) {
-            info->valid = true;
-            snprintf(info->phase, sizeof info->phase, "%s", c->state.phase);
-            snprintf(info->schedule_phase, sizeof info->schedule_phase, "%s", c->state.schedule_phase);
-            snprintf(info->written, sizeof info->written, "%s", c->written);
-            for (int64_t k = 0; k < c->n_shards; k++) info->bytes += c->shards[k].bytes;
-        } else {
-            snprintf(info->problem, sizeof info->problem, "%s", vj_error_text());
-            vj_error_clear();
-        }
-        vj_checkpoint_destroy(&c);
+        describe(info);
     }
+    qsort(list, (size_t)*count, sizeof *list, by_step);
     vj_names_free(&names, n);
     *out = list;
     return VJ_OK;
@@ -86,67 +118,98 @@ static vj_status open_newest(vj_checkpoint **out, const char *run, bool for_cool
     free(list);
     VJ_TRY(status);
     if (*out) return VJ_OK;
-    if (damaged > 0) VJ_FAIL(VJ_ERR_CHECKPOINT, "%s: none of its %lld checkpoints can be read", run, (long long)count);
-    if (count > 0) VJ_FAIL(VJ_ERR_CONFIG, "%s: has no checkpoint of its constant phase any more; name one as %s@STEP", run, run);
+    if (count > 0 && damaged == count) VJ_FAIL(VJ_ERR_CHECKPOINT, "%s: none of its %lld checkpoints can be read", run, (long long)count);
+    if (count > 0) {
+        VJ_FAIL(VJ_ERR_CONFIG, "%s: has no checkpoint of its constant phase any more; name one as %s@STEP", run, run);
+    }
     VJ_FAIL(VJ_ERR_CONFIG, "%s: holds no checkpoint", run);
+}
+
+// What REF means. *path: the checkpoint's directory, or "" when it is a run directory whose newest is meant.
+static vj_status resolve(const char *ref, char path[640])
+{
+    int64_t step = 0;
+    path[0] = '\0';
+    VJ_CHECK(strlen(ref) < 480, VJ_ERR_USAGE, "a reference of %zu bytes is too long", strlen(ref));
+    const char *at = strrchr(ref, '@');
+    if (at && !vj_path_exists(ref)) {
+        char run[500];
+        vj_format(run, sizeof run, "%.*s", (int)(at - ref), ref);
+        VJ_CHECK(strcmp(at, "@recommended") != 0, VJ_ERR_USAGE,
+                 "%s: no checkpoint is recommended yet (that comes with monitors); use %s or %s@STEP", ref, run, run);
+        VJ_CHECK(vj_parse_i64(at + 1, &step) && step >= 0, VJ_ERR_USAGE, "%s: a step number was expected behind the @",
+                 ref);
+        vj_format(path, 640, "%s/ckpt/step-%08lld", run, (long long)step);
+        VJ_CHECK(vj_path_is_dir(path), VJ_ERR_CONFIG,
+                 "%s: there is no checkpoint of step %lld (`vjepa checkpoint ls %s` lists them)", run, (long long)step,
+                 run);
+        return VJ_OK;
+    }
+    VJ_CHECK(vj_path_exists(ref), VJ_ERR_CONFIG, "%s: no such run or checkpoint", ref);
+    VJ_CHECK(vj_path_is_dir(ref), VJ_ERR_CONFIG,
+             "%s: is a file; a run directory or a checkpoint directory was expected", ref);
+    char trimmed[500], manifest[640];
+    vj_format(trimmed, sizeof trimmed, "%s", ref);
+    for (size_t n = strlen(trimmed); n > 1 && trimmed[n - 1] == '/'; n--) trimmed[n - 1] = '\0';
+    vj_path_join(manifest, sizeof manifest, trimmed, "manifest.json");
+    if (is_step_name(vj_path_base(trimmed), &step) || vj_path_exists(manifest)) vj_format(path, 640, "%s", trimmed);
+    return VJ_OK;
 }
 
 vj_status vj_checkpoint_open(vj_checkpoint **out, const char *ref, bool for_cooldown)
 {
     *out = NULL;
     char path[640];
-    VJ_CHECK(strlen(ref) < 480, VJ_ERR_USAGE, "a reference of %zu bytes is too long", strlen(ref));
-    int64_t step = 0;
-    const char *at = strrchr(ref, '@');
-    if (at && !vj_path_exists(ref)) {
-        char run[500];
-        vj_format(run, sizeof run, "%.*s", (int)(at - ref), ref);
-        VJ_CHECK(strcmp(at, "@recommended") != 0, VJ_ERR_USAGE, "%s: no checkpoint is recommended yet (that comes with monitors); use %s or %s@STEP", ref, run, run);
-        VJ_CHECK(vj_parse_i64(at + 1, &step) && step >= 0, VJ_ERR_USAGE, "%s: a step number was expected behind the @", ref);
-        vj_format(path, sizeof path, "%s/ckpt/step-%08lld", run, (long long)step);
-        VJ_CHECK(vj_path_is_dir(path), VJ_ERR_CONFIG, "%s: there is no checkpoint of step %lld (`vjepa checkpoint ls %s` lists them)", run, (long long)step, run);
-        return vj_manifest_read(out, path);
-    }
-    VJ_CHECK(vj_path_exists(ref), VJ_ERR_CONFIG, "%s: no such run or checkpoint", ref);
-    vj_format(path, sizeof path, "%s", ref);
-    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
-    if (is_step_name(vj_path_base(path), &step)) return vj_manifest_read(out, path);
-    vj_path_join(path, sizeof path, ref, "manifest.json");
-    if (vj_path_exists(path)) return vj_manifest_read(out, ref);
-    return open_newest(out, ref, for_cooldown);
+    VJ_TRY(resolve(ref, path));
+    return path[0] ? vj_manifest_read(out, path) : open_newest(out, ref, for_cooldown);
 }
 
-// ---- reading --------------------------------------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------------------------------
 static int by_offset(const void *a, const void *b)
 {
     const vj_h5_range *x = a, *y = b;
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-vj_status vj_shard_open_checked(const vj_checkpoint *c, const vj_shard_file *f, int *fd)
+// Whatever is wrong with a checkpoint's files, also a disk that does not give them: this checkpoint cannot be used.
+static vj_status damaged(vj_status status)
+{
+    return status == VJ_OK || status == VJ_ERR_NOMEM ? status : VJ_ERR_CHECKPOINT;
+}
+
+// Size and digest are checked before anything in the file is believed.
+static vj_status open_checked(const vj_checkpoint *c, const vj_shard_file *f, int *fd)
 {
     char path[640];
     *fd = -1;
     vj_path_join(path, sizeof path, c->path, f->name);
     struct stat st;
     VJ_CHECK(stat(path, &st) == 0, VJ_ERR_CHECKPOINT, "%s: is missing", path);
-    VJ_CHECK((int64_t)st.st_size == f->bytes, VJ_ERR_CHECKPOINT, "%s: has %lld bytes, its manifest says %lld", path, (long long)st.st_size, (long long)f->bytes);
+    VJ_CHECK((int64_t)st.st_size == f->bytes, VJ_ERR_CHECKPOINT,
+             "%s: has %lld bytes, its manifest says %lld: truncated or not of this checkpoint", path,
+             (long long)st.st_size, (long long)f->bytes);
     vj_h5_range *ranges = calloc((size_t)f->n + 1, sizeof *ranges);
     VJ_CHECK(ranges != NULL, VJ_ERR_NOMEM, "no memory to read %s", path);
     for (int64_t i = 0; i < f->n; i++) {
-        ranges[i] = (vj_h5_range){ f->intervals[i].offset, (f->intervals[i].end - f->intervals[i].begin) * (int64_t)vj_dtype_size(f->dtype) };
+        ranges[i] = (vj_h5_range){ f->intervals[i].offset,
+                                   (f->intervals[i].end - f->intervals[i].begin) * (int64_t)vj_dtype_size(f->dtype) };
     }
     qsort(ranges, (size_t)f->n, sizeof *ranges, by_offset);
     unsigned char digest[32];
     vj_status status = vj_h5_metadata_digest(path, ranges, f->n, digest);
     free(ranges);
-    VJ_TRY(status);
-    VJ_CHECK(memcmp(digest, f->digest, 32) == 0, VJ_ERR_CHECKPOINT, "%s: its metadata is damaged (digest differs from the manifest's)", path);
-    if (vj_io_open_read(fd, path) != VJ_OK) return VJ_ERR_CHECKPOINT;
-    return VJ_OK;
+    VJ_TRY(damaged(status));
+    VJ_CHECK(memcmp(digest, f->digest, 32) == 0, VJ_ERR_CHECKPOINT,
+             "%s: its metadata (the bytes outside of the datasets) is damaged: the digest differs from the manifest's",
+             path);
+    return damaged(vj_io_open_read(fd, path));
 }
 
-vj_status vj_interval_read(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_interval *v, vj_block_fn fn, void *context)
+// Hands each block of an interval to `fn` (NULL: only checks).
+typedef vj_status (*block_fn)(void *context, const void *data, int64_t first, int64_t count);
+
+static vj_status read_interval(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_interval *v,
+                               block_fn fn, void *context)
 {
     const size_t size = vj_dtype_size(f->dtype);
     const int64_t per_block = (int64_t)(VJ_CKPT_BLOCK / size), n = v->end - v->begin;
@@ -158,17 +221,52 @@ vj_status vj_interval_read(const vj_checkpoint *c, const vj_shard_file *f, int f
     vj_status status = VJ_OK;
     for (int64_t first = 0; first < n && status == VJ_OK; first += per_block) {
         const int64_t count = n - first < per_block ? n - first : per_block;
-        status = vj_io_pread(fd, block, (size_t)count * size, (off_t)(v->offset + first * (int64_t)size), path);
+        const off_t at = (off_t)(v->offset + first * (int64_t)size);
+        status = damaged(vj_io_pread(fd, block, (size_t)count * size, at, path));
         if (status != VJ_OK) break;
         vj_block_hash_add(&h, block, (size_t)count * size);
         if (fn) status = fn(context, block, v->begin + first, count);
     }
     free(block);
-    if (status == VJ_ERR_IO) status = VJ_ERR_CHECKPOINT;
     VJ_TRY(status);
-    VJ_CHECK(vj_block_hash_end(&h) == v->checksum, VJ_ERR_CHECKPOINT, "%s: %s/%s of unit %s is damaged (checksum differs)", path, v->network,
-             vj_state_kind_names[v->kind], vj_checkpoint_layout(c, v->network)->units[v->unit].name);
+    VJ_CHECK(vj_block_hash_end(&h) == v->checksum, VJ_ERR_CHECKPOINT,
+             "%s: %s/%s of unit %s is damaged (bytes %lld to %lld do not fit their checksum)", path, v->network,
+             vj_state_kind_names[v->kind], vj_checkpoint_layout(c, v->network)->units[v->unit].name,
+             (long long)v->offset, (long long)(v->offset + n * (int64_t)size));
     return VJ_OK;
+}
+
+vj_status vj_checkpoint_check(const vj_checkpoint *c)
+{
+    for (int64_t k = 0; k < c->n_shards; k++) {
+        int fd = -1;
+        VJ_TRY(open_checked(c, &c->shards[k], &fd));
+        vj_status status = VJ_OK;
+        for (int64_t i = 0; i < c->shards[k].n && status == VJ_OK; i++) {
+            status = read_interval(c, &c->shards[k], fd, &c->shards[k].intervals[i], NULL, NULL);
+        }
+        vj_io_close(&fd);
+        VJ_TRY(status);
+    }
+    return VJ_OK;
+}
+
+static void param_text(vj_str *out, const char *network, const vj_param *p)
+{
+    vj_str_clear(out);
+    if (!p) {
+        vj_str_add(out, "no further parameter");
+        return;
+    }
+    vj_str_printf(out, "%s.%s [", network, p->name);
+    for (int i = 0; i < p->rank; i++) vj_str_printf(out, i ? ",%lld" : "%lld", (long long)p->shape[i]);
+    vj_str_add(out, "]");
+}
+
+static bool same_param(const vj_param *p, const vj_param *q)
+{
+    return p && q && strcmp(p->name, q->name) == 0 && p->rank == q->rank &&
+           memcmp(p->shape, q->shape, (size_t)p->rank * sizeof p->shape[0]) == 0;
 }
 
 static vj_status same_layout(const vj_checkpoint *c, const vj_state_part *part)
@@ -177,11 +275,20 @@ static vj_status same_layout(const vj_checkpoint *c, const vj_state_part *part)
     VJ_CHECK(a != NULL, VJ_ERR_CONFIG, "%s: holds no network %s", c->path, part->network);
     for (int i = 0; i < a->n_params || i < b->n_params; i++) {
         const vj_param *p = i < a->n_params ? &a->params[i] : NULL, *q = i < b->n_params ? &b->params[i] : NULL;
-        VJ_CHECK(p && q && strcmp(p->name, q->name) == 0 && p->rank == q->rank && memcmp(p->shape, q->shape, (size_t)p->rank * sizeof p->shape[0]) == 0,
-                 VJ_ERR_CONFIG, "%s: belongs to another model: %s.%s is not %s.%s of the same shape", c->path, part->network, p ? p->name : "(nothing)",
-                 part->network, q ? q->name : "(nothing)");
+        if (same_param(p, q)) continue;
+        vj_str there = { 0 }, here = { 0 };
+        param_text(&there, part->network, p);
+        param_text(&here, part->network, q);
+        const vj_status status = vj_fail(VJ_ERR_CONFIG, "%s: belongs to another model: it has %s where this one has %s",
+                                         c->path, vj_str_text(&there), vj_str_text(&here));
+        vj_str_free(&there);
+        vj_str_free(&here);
+        return status;
     }
-    VJ_CHECK(a->quantum == b->quantum, VJ_ERR_CONFIG, "%s: was written with model.shard_quantum=%lld, this run has %lld", c->path, (long long)a->quantum, (long long)b->quantum);
+    bool same = a->quantum == b->quantum && a->n_units == b->n_units;
+    for (int u = 0; same && u < a->n_units; u++) same = a->units[u].length == b->units[u].length;
+    VJ_CHECK(same, VJ_ERR_CONFIG, "%s: its units are cut differently (model.shard_quantum=%lld there, %lld here)",
+             c->path, (long long)a->quantum, (long long)b->quantum);
     return VJ_OK;
 }
 
@@ -199,7 +306,8 @@ static vj_status take(void *context, const void *data, int64_t first, int64_t co
     return VJ_OK;
 }
 
-static vj_status load_part(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_state_part *part, int64_t *taken, vj_stream *st)
+static vj_status load_part(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_state_part *part,
+                           int64_t *taken, vj_stream *st)
 {
     for (int64_t i = 0; i < f->n; i++) {
         const vj_interval *v = &f->intervals[i];
@@ -207,7 +315,7 @@ static vj_status load_part(const vj_checkpoint *c, const vj_shard_file *f, int f
         const int64_t begin = part->begin[v->unit], end = begin + vj_count(&part->shards[v->unit]);
         if (v->end <= begin || v->begin >= end) continue;
         taker t = { &part->shards[v->unit], begin, 0, f->dtype, st };
-        VJ_TRY(vj_interval_read(c, f, fd, v, take, &t));
+        VJ_TRY(read_interval(c, f, fd, v, take, &t));
         *taken += t.taken;
     }
     return VJ_OK;
@@ -215,70 +323,96 @@ static vj_status load_part(const vj_checkpoint *c, const vj_shard_file *f, int f
 
 vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts, int n_parts, vj_stream *st)
 {
-    for (int p = 0; p < n_parts; p++) VJ_TRY(same_layout(c, &parts[p]));
+    for (int p = 0; p < n_parts; p++) {
+        VJ_TRY(same_layout(c, &parts[p]));
+        VJ_CHECK(vj_checkpoint_has(c, parts[p].network, parts[p].kind), VJ_ERR_CHECKPOINT, "%s: holds no %s of the %s",
+                 c->path, vj_state_kind_names[parts[p].kind], parts[p].network);
+    }
     int64_t taken = 0, wanted = 0;
     for (int64_t k = 0; k < c->n_shards; k++) {
         int fd = -1;
-        VJ_TRY(vj_shard_open_checked(c, &c->shards[k], &fd));
+        VJ_TRY(open_checked(c, &c->shards[k], &fd));
         vj_status status = VJ_OK;
-        for (int p = 0; p < n_parts && status == VJ_OK; p++) status = load_part(c, &c->shards[k], fd, &parts[p], &taken, st);
+        for (int p = 0; p < n_parts && status == VJ_OK; p++) {
+            status = load_part(c, &c->shards[k], fd, &parts[p], &taken, st);
+        }
         vj_io_close(&fd);
         VJ_TRY(status);
     }
     for (int p = 0; p < n_parts; p++) {
         for (int u = 0; u < parts[p].layout->n_units; u++) wanted += vj_count(&parts[p].shards[u]);
     }
-    VJ_CHECK(taken == wanted, VJ_ERR_CHECKPOINT, "%s: its shards hold %lld of %lld elements", c->path, (long long)taken, (long long)wanted);
+    VJ_CHECK(taken == wanted, VJ_ERR_CHECKPOINT, "%s: its shards hold %lld of %lld elements", c->path, (long long)taken,
+             (long long)wanted);
     return VJ_OK;
 }
 
-vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_state_kind kind, float *out, int64_t count)
+// Elements [low, high) of the interval's unit, as float32.
+static vj_status read_slice(const vj_checkpoint *c, const vj_shard_file *f, const vj_interval *v, int64_t low,
+                            int64_t high, float *out)
+{
+    const size_t size = vj_dtype_size(f->dtype), bytes = (size_t)(high - low) * size;
+    char path[640];
+    int fd = -1;
+    vj_path_join(path, sizeof path, c->path, f->name);
+    void *raw = malloc(bytes);
+    VJ_CHECK(raw != NULL, VJ_ERR_NOMEM, "no memory to read %s", path);
+    vj_status status = vj_io_open_read(&fd, path);
+    if (status == VJ_OK) {
+        status = vj_io_pread(fd, raw, bytes, (off_t)(v->offset + (low - v->begin) * (int64_t)size), path);
+    }
+    if (status == VJ_OK) status = vj_convert(out, VJ_F32, raw, f->dtype, high - low);
+    vj_io_close(&fd);
+    free(raw);
+    return damaged(status);
+}
+
+vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_state_kind kind, float *out,
+                                   int64_t count)
 {
     const char *dot = strchr(name, '.');
     char network[24] = "";
-    if (dot && (size_t)(dot - name) < sizeof network) vj_format(network, sizeof network, "%.*s", (int)(dot - name), name);
+    if (dot && (size_t)(dot - name) < sizeof network) {
+        vj_format(network, sizeof network, "%.*s", (int)(dot - name), name);
+    }
     const vj_layout *l = vj_checkpoint_layout(c, network);
     const int p = l ? vj_layout_find(l, dot + 1) : -1;
     VJ_CHECK(p >= 0, VJ_ERR_CONFIG, "%s: holds no parameter %s", c->path, name);
     const vj_param *q = &l->params[p];
-    VJ_CHECK(q->count == count, VJ_ERR_BUG, "%s has %lld elements, %lld were asked for", name, (long long)q->count, (long long)count);
+    VJ_CHECK(q->count == count, VJ_ERR_BUG, "%s has %lld elements, %lld were asked for", name, (long long)q->count,
+             (long long)count);
     int64_t taken = 0;
     for (int64_t k = 0; k < c->n_shards; k++) {
-        const vj_shard_file *f = &c->shards[k];
-        for (int64_t i = 0; i < f->n; i++) {
-            const vj_interval *v = &f->intervals[i];
-            const int64_t low = v->begin > q->offset ? v->begin : q->offset, high = v->end < q->offset + count ? v->end : q->offset + count;
+        for (int64_t i = 0; i < c->shards[k].n; i++) {
+            const vj_interval *v = &c->shards[k].intervals[i];
+            const int64_t low = v->begin > q->offset ? v->begin : q->offset;
+            const int64_t high = v->end < q->offset + count ? v->end : q->offset + count;
             if (v->kind != kind || v->unit != q->unit || strcmp(v->network, network) != 0 || low >= high) continue;
-            const size_t size = vj_dtype_size(f->dtype);
-            char path[640];
-            int fd = -1;
-            vj_path_join(path, sizeof path, c->path, f->name);
-            void *raw = malloc((size_t)(high - low) * size);
-            VJ_CHECK(raw != NULL, VJ_ERR_NOMEM, "no memory to read %s", name);
-            vj_status status = vj_io_open_read(&fd, path);
-            if (status == VJ_OK) status = vj_io_pread(fd, raw, (size_t)(high - low) * size, (off_t)(v->offset + (low - v->begin) * (int64_t)size), path);
-            if (status == VJ_OK) status = vj_convert(out + (low - q->offset), VJ_F32, raw, f->dtype, high - low);
-            vj_io_close(&fd);
-            free(raw);
-            if (status != VJ_OK) return VJ_ERR_CHECKPOINT;
+            VJ_TRY(read_slice(c, &c->shards[k], v, low, high, out + (low - q->offset)));
             taken += high - low;
         }
     }
-    VJ_CHECK(taken == count, VJ_ERR_CHECKPOINT, "%s: holds %lld of %lld elements of %s", c->path, (long long)taken, (long long)count, name);
+    VJ_CHECK(taken == count, VJ_ERR_CHECKPOINT, "%s: holds %lld of %lld elements of %s", c->path, (long long)taken,
+             (long long)count, name);
     return VJ_OK;
 }
 
+// No way back to an older one here: the newest directory is what is asked about.
 vj_status vj_checkpoint_verify(const char *ref)
 {
-    vj_checkpoint *c = NULL;
-    VJ_TRY(vj_checkpoint_open(&c, ref, false));
-    vj_status status = VJ_OK;
-    for (int64_t k = 0; k < c->n_shards && status == VJ_OK; k++) {
-        int fd = -1;
-        status = vj_shard_open_checked(c, &c->shards[k], &fd);
-        for (int64_t i = 0; i < c->shards[k].n && status == VJ_OK; i++) status = vj_interval_read(c, &c->shards[k], fd, &c->shards[k].intervals[i], NULL, NULL);
-        vj_io_close(&fd);
+    char path[640];
+    VJ_TRY(resolve(ref, path));
+    if (!path[0]) {
+        vj_checkpoint_info *list = NULL;
+        int64_t count = 0;
+        VJ_TRY(vj_checkpoint_list(ref, &list, &count));
+        if (count > 0) vj_format(path, sizeof path, "%s", list[count - 1].path);
+        free(list);
+        VJ_CHECK(count > 0, VJ_ERR_CONFIG, "%s: holds no checkpoint", ref);
     }
+    vj_checkpoint *c = NULL;
+    VJ_TRY(vj_manifest_read(&c, path));
+    const vj_status status = vj_checkpoint_check(c);
     vj_checkpoint_destroy(&c);
     return status;
 }

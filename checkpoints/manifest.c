@@ -1,5 +1,5 @@
-// manifest.json: {"xxh64":"16 hex digits","body":{...}} where the checksum is that of the body's bytes. It is written last,
-// so a directory with a true manifest is a complete checkpoint.
+// manifest.json: {"xxh64":"16 hex digits","body":{...}} where the checksum is that of the body's bytes. It is written
+// last, so a directory with a true manifest is a complete checkpoint.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "runtime/base/hash.h"
 
 const char *const vj_state_kind_names[VJ_STATE_KINDS] = { "param", "exp_avg", "exp_avg_sq" };
+const char *const vj_ckpt_networks[VJ_CKPT_NETWORKS] = { "encoder", "predictor", "target_encoder" };
 static const char head[] = "{\"xxh64\":\"", middle[] = "\",\"body\":";
 
 void vj_block_hash_add(vj_block_hash *h, const void *block, size_t bytes)
@@ -117,7 +118,7 @@ void vj_manifest_text(const vj_checkpoint *c, vj_str *out)
     vj_json_writer_free(&w);
 }
 
-// ---- reading ------------------------------------------------------------------------------------------------------------------
+// ---- reading: every number is checked before it is used ------------------------------------------------------------
 static vj_status text_into(const vj_json *o, const char *key, char *out, size_t size)
 {
     const char *text = NULL;
@@ -155,6 +156,9 @@ static vj_status read_state(vj_checkpoint *c, const vj_json *b)
     return VJ_OK;
 }
 
+enum { PARAMS_MAX = 1 << 20 };
+static const int64_t ELEMENTS_MAX = (int64_t)1 << 38;   // of one parameter; all sums stay far below 2^63
+
 static vj_status read_unit(vj_layout *l, const vj_json *u)
 {
     const char *name = NULL;
@@ -167,18 +171,22 @@ static vj_status read_unit(vj_layout *l, const vj_json *u)
     for (int64_t i = 0; i < vj_json_count(params); i++) {
         const vj_json *p = vj_json_at(params, i), *shape = vj_json_get(p, "shape");
         vj_param q = { .rank = (int)vj_json_count(shape), .trained = true };
-        int64_t offset = -1;
+        int64_t offset = -1, elements = 1;
         VJ_TRY(text_into(p, "name", q.name, sizeof q.name));
         VJ_TRY(vj_json_i64(p, "offset", &offset));
         VJ_CHECK(q.rank >= 1 && q.rank <= VJ_MAX_RANK, VJ_ERR_CHECKPOINT, "parameter %s has %d sizes", q.name, q.rank);
         for (int k = 0; k < q.rank; k++) {
-            VJ_CHECK(vj_json_as_i64(vj_json_at(shape, k), &q.shape[k]) && q.shape[k] >= 1 && q.shape[k] < (int64_t)1 << 32, VJ_ERR_CHECKPOINT,
-                     "parameter %s has an impossible size", q.name);
+            VJ_CHECK(vj_json_as_i64(vj_json_at(shape, k), &q.shape[k]) && q.shape[k] >= 1 &&
+                         !__builtin_mul_overflow(elements, q.shape[k], &elements) && elements <= ELEMENTS_MAX,
+                     VJ_ERR_CHECKPOINT, "parameter %s has an impossible size", q.name);
         }
+        VJ_CHECK(l->n_params < PARAMS_MAX, VJ_ERR_CHECKPOINT, "more than %d parameters", PARAMS_MAX);
         VJ_TRY(vj_layout_param(l, &q));
-        VJ_CHECK(l->params[l->n_params - 1].offset == offset, VJ_ERR_CHECKPOINT, "parameter %s does not lie where it should", q.name);
+        VJ_CHECK(l->params[l->n_params - 1].offset == offset, VJ_ERR_CHECKPOINT,
+                 "parameter %s does not lie where it should", q.name);
     }
-    VJ_CHECK(l->units[l->n_units - 1].length == length, VJ_ERR_CHECKPOINT, "unit %s has another length than its parameters say", name);
+    VJ_CHECK(l->units[l->n_units - 1].length == length, VJ_ERR_CHECKPOINT,
+             "unit %s has another length than its parameters say", name);
     return VJ_OK;
 }
 
@@ -192,7 +200,8 @@ static vj_status read_layouts(vj_checkpoint *c, const vj_json *b)
         int64_t quantum = 0;
         VJ_TRY(vj_json_text(o, "network", &network));
         VJ_TRY(vj_json_i64(o, "quantum", &quantum));
-        VJ_CHECK(strcmp(network, i ? "predictor" : "encoder") == 0 && quantum >= 1 && quantum < 1 << 24, VJ_ERR_CHECKPOINT, "an unknown network");
+        VJ_CHECK(strcmp(network, i ? "predictor" : "encoder") == 0 && quantum >= 1 && quantum < 1 << 24,
+                 VJ_ERR_CHECKPOINT, "an unknown network");
         VJ_TRY(vj_layout_create(&c->layouts[i], network, quantum));
         for (int64_t u = 0; u < vj_json_count(units); u++) VJ_TRY(read_unit(c->layouts[i], vj_json_at(units, u)));
     }
@@ -213,10 +222,12 @@ static vj_status read_interval(const vj_checkpoint *c, const vj_shard_file *f, c
     int k = 0;
     while (k < VJ_STATE_KINDS && strcmp(vj_state_kind_names[k], kind) != 0) k++;
     const vj_layout *l = vj_checkpoint_layout(c, v->network);
-    VJ_CHECK(l && k < VJ_STATE_KINDS && unit >= 0 && unit < l->n_units, VJ_ERR_CHECKPOINT, "an interval of an unknown network, kind or unit");
+    VJ_CHECK(l && k < VJ_STATE_KINDS && unit >= 0 && unit < l->n_units, VJ_ERR_CHECKPOINT,
+             "an interval of an unknown network, kind or unit");
     v->kind = (vj_state_kind)k;
     v->unit = (int)unit;
-    VJ_CHECK(v->begin >= 0 && v->begin <= v->end && v->end <= l->units[unit].length && v->offset >= 0 && v->offset <= f->bytes &&
+    VJ_CHECK(v->begin >= 0 && v->begin < v->end && v->end <= l->units[unit].length && v->offset >= 0 &&
+                 v->offset <= f->bytes &&
                  (v->end - v->begin) * (int64_t)vj_dtype_size(f->dtype) <= f->bytes - v->offset,
              VJ_ERR_CHECKPOINT, "an interval of unit %s lies outside its unit or file", l->units[unit].name);
     return VJ_OK;
@@ -239,37 +250,107 @@ static vj_status read_shards(vj_checkpoint *c, const vj_json *b)
         VJ_TRY(vj_json_i64(o, "bytes", &f->bytes));
         VJ_TRY(vj_json_text(o, "dtype", &dtype));
         VJ_TRY(vj_json_text(o, "metadata_sha256", &hex));
-        f->dtype = strcmp(dtype, "float64") == 0 ? VJ_F64 : VJ_F32;
-        VJ_CHECK(strlen(hex) == 64 && strspn(hex, "0123456789abcdef") == 64 && f->bytes >= 0, VJ_ERR_CHECKPOINT, "a shard's digest is unreadable");
+        f->dtype = strcmp(dtype, vj_dtype_name(VJ_F64)) == 0 ? VJ_F64 : VJ_F32;
+        VJ_CHECK(strcmp(dtype, vj_dtype_name(f->dtype)) == 0, VJ_ERR_CHECKPOINT, "%s: elements of type %.20s", f->name,
+                 dtype);
+        VJ_CHECK(strlen(hex) == 64 && strspn(hex, "0123456789abcdef") == 64 && f->bytes >= 0, VJ_ERR_CHECKPOINT,
+                 "a shard's digest is unreadable");
         for (int i = 0; i < 32; i++) {
             const char pair[3] = { hex[2 * i], hex[2 * i + 1], 0 };
             f->digest[i] = (unsigned char)strtoul(pair, NULL, 16);
         }
         f->intervals = calloc((size_t)vj_json_count(intervals) + 1, sizeof *f->intervals);
         VJ_CHECK(f->intervals != NULL, VJ_ERR_NOMEM, "no memory for a manifest");
-        for (; f->n < vj_json_count(intervals); f->n++) VJ_TRY(read_interval(c, f, vj_json_at(intervals, f->n), &f->intervals[f->n]));
+        for (; f->n < vj_json_count(intervals); f->n++) {
+            VJ_TRY(read_interval(c, f, vj_json_at(intervals, f->n), &f->intervals[f->n]));
+        }
     }
     return VJ_OK;
+}
+
+static int network_index(const char *network)
+{
+    int n = 0;
+    while (n < VJ_CKPT_NETWORKS && strcmp(vj_ckpt_networks[n], network) != 0) n++;
+    return n;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const vj_interval *x = *(const vj_interval *const *)a, *y = *(const vj_interval *const *)b;
+    const int nx = network_index(x->network), ny = network_index(y->network);
+    if (nx != ny) return nx - ny;
+    if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;
+    if (x->unit != y->unit) return x->unit - y->unit;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    return x->end < y->end ? -1 : x->end > y->end;
+}
+
+static bool belongs(const vj_interval *v, int network, int kind, int unit)
+{
+    return v->unit == unit && (int)v->kind == kind && network_index(v->network) == network;
+}
+
+// Every unit of a kind is tiled by the intervals of all shards: nothing missing, nothing twice. Weights are always
+// there; moments may be absent as a whole.
+static vj_status check_tiling(const vj_interval *const *sorted, int64_t n, const vj_checkpoint *c)
+{
+    int64_t i = 0;
+    for (int net = 0; net < VJ_CKPT_NETWORKS; net++) {
+        const vj_layout *l = vj_checkpoint_layout(c, vj_ckpt_networks[net]);
+        for (int kind = 0; kind < VJ_STATE_KINDS; kind++) {
+            if (kind != VJ_STATE_PARAM && !vj_checkpoint_has(c, vj_ckpt_networks[net], (vj_state_kind)kind)) continue;
+            for (int u = 0; u < l->n_units; u++) {
+                int64_t at = 0;
+                while (i < n && belongs(sorted[i], net, kind, u) && sorted[i]->begin == at) at = sorted[i++]->end;
+                VJ_CHECK(at == l->units[u].length && !(i < n && belongs(sorted[i], net, kind, u)), VJ_ERR_CHECKPOINT,
+                         "%s/%s of unit %s: the elements at %lld are missing or there twice", vj_ckpt_networks[net],
+                         vj_state_kind_names[kind], l->units[u].name, (long long)at);
+            }
+        }
+    }
+    return VJ_OK;
+}
+
+static vj_status check_complete(const vj_checkpoint *c)
+{
+    int64_t n = 0;
+    for (int64_t k = 0; k < c->n_shards; k++) n += c->shards[k].n;
+    const vj_interval **sorted = calloc((size_t)n + 1, sizeof *sorted);
+    VJ_CHECK(sorted != NULL, VJ_ERR_NOMEM, "no memory for a manifest");
+    int64_t at = 0;
+    for (int64_t k = 0; k < c->n_shards; k++) {
+        for (int64_t i = 0; i < c->shards[k].n; i++) sorted[at++] = &c->shards[k].intervals[i];
+    }
+    qsort(sorted, (size_t)n, sizeof *sorted, by_place);
+    const vj_status status = check_tiling(sorted, n, c);
+    free(sorted);
+    return status;
 }
 
 static vj_status parse(vj_checkpoint *c, const char *text, size_t bytes, const char *file)
 {
     const size_t prefix = sizeof head - 1 + 16 + sizeof middle - 1;
-    VJ_CHECK(bytes > prefix + 2 && memcmp(text, head, sizeof head - 1) == 0 && memcmp(text + sizeof head - 1 + 16, middle, sizeof middle - 1) == 0 &&
+    VJ_CHECK(bytes > prefix + 2 && memcmp(text, head, sizeof head - 1) == 0 &&
+                 memcmp(text + sizeof head - 1 + 16, middle, sizeof middle - 1) == 0 &&
                  memcmp(text + bytes - 2, "}\n", 2) == 0,
              VJ_ERR_CHECKPOINT, "%s: is no manifest, or is cut off", file);
     char expected[17];
     vj_format(expected, sizeof expected, "%016llx", (unsigned long long)vj_xxh64(text + prefix, bytes - prefix - 2));
-    VJ_CHECK(memcmp(expected, text + sizeof head - 1, 16) == 0, VJ_ERR_CHECKPOINT, "%s: its checksum does not fit its content", file);
+    VJ_CHECK(memcmp(expected, text + sizeof head - 1, 16) == 0, VJ_ERR_CHECKPOINT,
+             "%s: its checksum does not fit its content", file);
     vj_json_doc *doc = NULL;
     VJ_TRY(vj_json_parse(&doc, text + prefix, bytes - prefix - 2, file));
     const vj_json *b = vj_json_root(doc);
     int64_t format = 0;
     vj_status status = vj_json_i64(b, "format", &format);
-    if (status == VJ_OK && format != VJ_CKPT_FORMAT) status = vj_fail(VJ_ERR_CHECKPOINT, "format %lld, this program reads %d", (long long)format, VJ_CKPT_FORMAT);
+    if (status == VJ_OK && format != VJ_CKPT_FORMAT) {
+        status = vj_fail(VJ_ERR_CHECKPOINT, "format %lld, this program reads %d", (long long)format, VJ_CKPT_FORMAT);
+    }
     if (status == VJ_OK) status = read_state(c, b);
     if (status == VJ_OK) status = read_layouts(c, b);
     if (status == VJ_OK) status = read_shards(c, b);
+    if (status == VJ_OK) status = check_complete(c);
     vj_json_destroy(&doc);
     return status;
 }

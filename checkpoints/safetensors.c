@@ -14,7 +14,8 @@
 enum { HEADER_MAX = 100 << 20, TENSORS_MAX = 1 << 20 };
 
 static const struct { const char *name; vj_dtype type; } types[] = {
-    { "F32", VJ_F32 }, { "F64", VJ_F64 }, { "BF16", VJ_BF16 }, { "F16", VJ_F16 }, { "I32", VJ_I32 }, { "I64", VJ_I64 }, { "U8", VJ_U8 },
+    { "F32", VJ_F32 }, { "F64", VJ_F64 }, { "BF16", VJ_BF16 }, { "F16", VJ_F16 },
+    { "I32", VJ_I32 }, { "I64", VJ_I64 }, { "U8", VJ_U8 },
 };
 enum { TYPES = sizeof types / sizeof types[0] };
 
@@ -27,16 +28,19 @@ struct vj_safetensors {
     int64_t count;
 };
 
-static vj_status read_shape(const vj_safetensors *f, const char *name, const vj_json *shape, vj_st_entry *e, uint64_t *elements)
+static vj_status read_shape(const vj_safetensors *f, const char *name, const vj_json *shape, vj_st_entry *e,
+                            uint64_t *elements)
 {
-    VJ_CHECK(vj_json_is_array(shape) && vj_json_count(shape) <= VJ_MAX_RANK, VJ_ERR_CONFIG, "%s: tensor '%.80s': no shape of at most %d sizes",
-             f->path, name, VJ_MAX_RANK);
+    VJ_CHECK(vj_json_is_array(shape) && vj_json_count(shape) <= VJ_MAX_RANK, VJ_ERR_CONFIG,
+             "%s: tensor '%.80s': no shape of at most %d sizes", f->path, name, VJ_MAX_RANK);
     e->rank = (int)vj_json_count(shape);
     *elements = 1;
     for (int i = 0; i < VJ_MAX_RANK; i++) e->shape[i] = 1;
     for (int i = 0; i < e->rank; i++) {
-        VJ_CHECK(vj_json_as_i64(vj_json_at(shape, i), &e->shape[i]) && e->shape[i] >= 0, VJ_ERR_CONFIG, "%s: tensor '%.80s': a size is no count", f->path, name);
-        VJ_CHECK(!__builtin_mul_overflow(*elements, (uint64_t)e->shape[i], elements), VJ_ERR_CONFIG, "%s: tensor '%.80s': sizes overflow", f->path, name);
+        VJ_CHECK(vj_json_as_i64(vj_json_at(shape, i), &e->shape[i]) && e->shape[i] >= 0, VJ_ERR_CONFIG,
+                 "%s: tensor '%.80s': a size is no count", f->path, name);
+        VJ_CHECK(!__builtin_mul_overflow(*elements, (uint64_t)e->shape[i], elements), VJ_ERR_CONFIG,
+                 "%s: tensor '%.80s': sizes overflow", f->path, name);
     }
     return VJ_OK;
 }
@@ -48,18 +52,24 @@ static vj_status read_entry(vj_safetensors *f, const char *name, const vj_json *
     VJ_TRY_CTX(vj_json_text(v, "dtype", &dtype), "reading tensor '%.80s' of %s", name, f->path);
     int t = 0;
     while (t < TYPES && strcmp(types[t].name, dtype) != 0) t++;
-    VJ_CHECK(t < TYPES, VJ_ERR_CONFIG, "%s: tensor '%.80s' has type %.20s; F32, F64, BF16, F16, I32, I64 and U8 can be read", f->path, name, dtype);
+    VJ_CHECK(t < TYPES, VJ_ERR_CONFIG,
+             "%s: tensor '%.80s' has type %.20s; F32, F64, BF16, F16, I32, I64 and U8 can be read", f->path, name,
+             dtype);
     e->name = name;
     e->dtype = types[t].type;
     uint64_t elements = 0, bytes = 0;
     VJ_TRY(read_shape(f, name, vj_json_get(v, "shape"), e, &elements));
     const vj_json *offsets = vj_json_get(v, "data_offsets");
     int64_t begin = 0, end = 0;
-    VJ_CHECK(vj_json_count(offsets) == 2 && vj_json_as_i64(vj_json_at(offsets, 0), &begin) && vj_json_as_i64(vj_json_at(offsets, 1), &end) && begin >= 0 &&
-                 end >= begin && (uint64_t)end <= f->bytes - data_at,
-             VJ_ERR_CONFIG, "%s: tensor '%.80s': its data_offsets do not lie in the file (%zu bytes of data)", f->path, name, f->bytes - data_at);
-    VJ_CHECK(!__builtin_mul_overflow(elements, (uint64_t)vj_dtype_size(e->dtype), &bytes) && bytes == (uint64_t)(end - begin), VJ_ERR_CONFIG,
-             "%s: tensor '%.80s': %lld bytes of data do not fit its shape and type", f->path, name, (long long)(end - begin));
+    VJ_CHECK(vj_json_count(offsets) == 2 && vj_json_as_i64(vj_json_at(offsets, 0), &begin) &&
+                 vj_json_as_i64(vj_json_at(offsets, 1), &end) && begin >= 0 && end >= begin &&
+                 (uint64_t)end <= f->bytes - data_at,
+             VJ_ERR_CONFIG, "%s: tensor '%.80s': its data_offsets do not lie in the file (%zu bytes of data)", f->path,
+             name, f->bytes - data_at);
+    VJ_CHECK(!__builtin_mul_overflow(elements, (uint64_t)vj_dtype_size(e->dtype), &bytes) &&
+                 bytes == (uint64_t)(end - begin),
+             VJ_ERR_CONFIG, "%s: tensor '%.80s': %lld bytes of data do not fit its shape and type", f->path, name,
+             (long long)(end - begin));
     e->data = f->map + data_at + begin;
     e->bytes = (size_t)bytes;
     return VJ_OK;
@@ -82,7 +92,8 @@ static vj_status check_overlaps(const vj_safetensors *f)
     vj_status status = VJ_OK;
     for (int64_t i = 1; i < f->count && status == VJ_OK; i++) {
         if ((const char *)sorted[i - 1].data + sorted[i - 1].bytes > (const char *)sorted[i].data) {
-            status = vj_fail(VJ_ERR_CONFIG, "%s: tensors '%.60s' and '%.60s' overlap", f->path, sorted[i - 1].name, sorted[i].name);
+            status = vj_fail(VJ_ERR_CONFIG, "%s: tensors '%.60s' and '%.60s' overlap", f->path, sorted[i - 1].name,
+                             sorted[i].name);
         }
     }
     free(sorted);
@@ -94,11 +105,13 @@ static vj_status read_header(vj_safetensors *f)
     VJ_CHECK(f->bytes >= 8, VJ_ERR_CONFIG, "%s: %zu bytes, too short for a safetensors file", f->path, f->bytes);
     uint64_t length = 0;
     for (int i = 0; i < 8; i++) length |= (uint64_t)f->map[i] << (8 * i);
-    VJ_CHECK(length <= HEADER_MAX && length <= f->bytes - 8, VJ_ERR_CONFIG, "%s: a header of %llu bytes does not fit the file (%zu bytes)", f->path,
-             (unsigned long long)length, f->bytes);
+    VJ_CHECK(length <= HEADER_MAX && length <= f->bytes - 8, VJ_ERR_CONFIG,
+             "%s: a header of %llu bytes does not fit the file (%zu bytes)", f->path, (unsigned long long)length,
+             f->bytes);
     VJ_TRY(vj_json_parse(&f->header, (const char *)f->map + 8, (size_t)length, f->path));
     const vj_json *root = vj_json_root(f->header);
-    VJ_CHECK(vj_json_is_object(root) && vj_json_count(root) <= TENSORS_MAX, VJ_ERR_CONFIG, "%s: the header is no object of tensors", f->path);
+    VJ_CHECK(vj_json_is_object(root) && vj_json_count(root) <= TENSORS_MAX, VJ_ERR_CONFIG,
+             "%s: the header is no object of tensors", f->path);
     f->entries = calloc((size_t)vj_json_count(root) + 1, sizeof *f->entries);
     VJ_CHECK(f->entries != NULL, VJ_ERR_NOMEM, "no memory to read %s", f->path);
     const int64_t members = vj_json_count(root);
@@ -138,7 +151,10 @@ void vj_safetensors_close(vj_safetensors **f)
 }
 
 int64_t vj_safetensors_count(const vj_safetensors *f) { return f->count; }
-const vj_st_entry *vj_safetensors_at(const vj_safetensors *f, int64_t index) { return index >= 0 && index < f->count ? &f->entries[index] : NULL; }
+const vj_st_entry *vj_safetensors_at(const vj_safetensors *f, int64_t index)
+{
+    return index >= 0 && index < f->count ? &f->entries[index] : NULL;
+}
 
 const vj_st_entry *vj_safetensors_find(const vj_safetensors *f, const char *name)
 {
@@ -158,12 +174,19 @@ vj_status vj_safetensors_copy(const vj_safetensors *f, const char *name, void *o
     const vj_st_entry *e = vj_safetensors_find(f, name);
     VJ_CHECK(e != NULL, VJ_ERR_CONFIG, "%s: holds no tensor '%s'", f->path, name);
     const int64_t have = (int64_t)(e->bytes / vj_dtype_size(e->dtype));
-    VJ_CHECK(have == count, VJ_ERR_CONFIG, "%s: '%s' has %lld elements, %lld were expected", f->path, name, (long long)have, (long long)count);
+    VJ_CHECK(have == count, VJ_ERR_CONFIG, "%s: '%s' has %lld elements, %lld were expected", f->path, name,
+             (long long)have, (long long)count);
     return vj_convert(out, out_type, e->data, e->dtype, count);
 }
 
-// ---- writing ------------------------------------------------------------------------------------------------------------------
-typedef struct declared { char name[160]; vj_dtype dtype; int rank; int64_t shape[VJ_MAX_RANK]; uint64_t bytes; } declared;
+// ---- writing -----------------------------------------------------------------------------------------------------
+typedef struct declared {
+    char name[160];
+    vj_dtype dtype;
+    int rank;
+    int64_t shape[VJ_MAX_RANK];
+    uint64_t bytes;
+} declared;
 
 struct vj_st_writer {
     char path[1100], temporary[1140];
@@ -254,7 +277,8 @@ static vj_status write_header(vj_st_writer *w)
 vj_status vj_st_writer_data(vj_st_writer *w, const void *data, size_t bytes)
 {
     if (w->fd < 0) VJ_TRY(write_header(w));
-    VJ_CHECK(w->next < w->n && w->list[w->next].bytes == bytes, VJ_ERR_BUG, "%s: %zu bytes are not what was declared next", w->path, bytes);
+    VJ_CHECK(w->next < w->n && w->list[w->next].bytes == bytes, VJ_ERR_BUG,
+             "%s: %zu bytes are not what was declared next", w->path, bytes);
     VJ_TRY(vj_io_pwrite(w->fd, data, bytes, w->at, w->temporary));
     w->at += (off_t)bytes;
     w->next++;
@@ -265,7 +289,9 @@ vj_status vj_st_writer_finish(vj_st_writer **writer)
 {
     vj_st_writer *w = *writer;
     vj_status status = w->fd < 0 ? write_header(w) : VJ_OK;
-    if (status == VJ_OK && w->next != w->n) status = vj_fail(VJ_ERR_BUG, "%s: %lld declared tensors have no data", w->path, (long long)(w->n - w->next));
+    if (status == VJ_OK && w->next != w->n) {
+        status = vj_fail(VJ_ERR_BUG, "%s: %lld declared tensors have no data", w->path, (long long)(w->n - w->next));
+    }
     if (status == VJ_OK) status = vj_io_fsync(w->fd, w->temporary);
     vj_io_close(&w->fd);
     if (status == VJ_OK) status = vj_io_rename(w->temporary, w->path);

@@ -22,13 +22,15 @@ const vj_st_entry *vj_safetensors_at(const vj_safetensors *f, int64_t index);   
 const vj_st_entry *vj_safetensors_find(const vj_safetensors *f, const char *name);  // NULL when absent
 const char *vj_safetensors_meta(const vj_safetensors *f, const char *key);          // __metadata__, NULL when absent
 // Copies a tensor out with conversion; count must match.
-vj_status vj_safetensors_copy(const vj_safetensors *f, const char *name, void *out, vj_dtype out_type, int64_t count) VJ_MUST_CHECK;
+vj_status vj_safetensors_copy(const vj_safetensors *f, const char *name, void *out, vj_dtype out_type,
+                              int64_t count) VJ_MUST_CHECK;
 
 // Streaming writer: declare all tensors, then append their data in the same order; the file appears atomically.
 typedef struct vj_st_writer vj_st_writer;
 vj_status vj_st_writer_create(vj_st_writer **out, const char *path) VJ_MUST_CHECK;
 vj_status vj_st_writer_meta(vj_st_writer *w, const char *key, const char *value) VJ_MUST_CHECK;
-vj_status vj_st_writer_declare(vj_st_writer *w, const char *name, vj_dtype dtype, int rank, const int64_t *shape) VJ_MUST_CHECK;
+vj_status vj_st_writer_declare(vj_st_writer *w, const char *name, vj_dtype dtype, int rank,
+                               const int64_t *shape) VJ_MUST_CHECK;
 vj_status vj_st_writer_data(vj_st_writer *w, const void *data, size_t bytes) VJ_MUST_CHECK;   // next declared tensor
 vj_status vj_st_writer_finish(vj_st_writer **w) VJ_MUST_CHECK;
 void vj_st_writer_abandon(vj_st_writer **w);

@@ -1,5 +1,5 @@
-// Saving: shard files synced, manifest last, rename, LATEST, retention (design: README of this room). Every step that must
-// survive a crash in this order is a named point of the fault shim, and a test asserts the order.
+// Saving: shard files synced, manifest last, rename, LATEST, retention (design: README of this room). Every step that
+// must survive a crash in this order is a named point of the fault shim, and a test asserts the order.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,26 +16,29 @@
 #include "runtime/log/log.h"
 
 typedef struct saver {
-    const vj_state_part *parts;
+    const vj_state_part *const *parts;   // of each writer
     int n_parts;
     vj_stream *st;
     char ckpt[560], final[600], temporary[640];
-    vj_checkpoint manifest;
-    vj_shard_file shard;
+    vj_checkpoint manifest;  // its shards: one per writer
     void *block;             // staging, VJ_CKPT_BLOCK bytes
 } saver;
 
 static vj_status point(const char *name, const char *path)
 {
-    VJ_CHECK(!vj_fault_point(name, path), VJ_ERR_IO, "%s: cannot write: no space left on device (injected at %s)", path, name);
+    VJ_CHECK(!vj_fault_point(name, path), VJ_ERR_IO, "%s: cannot write: no space left on device (injected at %s)", path,
+             name);
     return VJ_OK;
 }
 
 static int64_t payload_bytes(const saver *s)
 {
     int64_t n = 0;
-    for (int p = 0; p < s->n_parts; p++) {
-        for (int u = 0; u < s->parts[p].layout->n_units; u++) n += (int64_t)vj_tensor_bytes(&s->parts[p].shards[u]);
+    for (int64_t r = 0; r < s->manifest.n_shards; r++) {
+        for (int p = 0; p < s->n_parts; p++) {
+            const vj_state_part *part = &s->parts[r][p];
+            for (int u = 0; u < part->layout->n_units; u++) n += (int64_t)vj_tensor_bytes(&part->shards[u]);
+        }
     }
     return n;
 }
@@ -44,11 +47,14 @@ static vj_status check_space(const saver *s)
 {
     int64_t free_bytes = 0;
     VJ_TRY(vj_disk_free(s->ckpt, &free_bytes));
-    const int64_t need = payload_bytes(s) + (1 << 20);
+    if (vj_fault_point("checkpoint.space", s->ckpt)) free_bytes = 0;
+    const int64_t need = payload_bytes(s) + (1 << 20); // metadata and manifest are far below 1 MiB, beside the payload
     char want[24], have[24];
     vj_bytes_text(want, (double)need);
     vj_bytes_text(have, (double)free_bytes);
-    VJ_CHECK(need <= free_bytes, VJ_ERR_IO, "%s: a checkpoint needs %s, %s are free; free some space and start again, the earlier checkpoints are as they were",
+    VJ_CHECK(need <= free_bytes, VJ_ERR_IO,
+             "%s: a checkpoint needs %s, %s are free; free some space and start again, the earlier checkpoints are as "
+             "they were",
              s->ckpt, want, have);
     return VJ_OK;
 }
@@ -71,16 +77,18 @@ static vj_status remove_stale(const saver *s)
     return status;
 }
 
-static vj_status make_datasets(saver *s, const char *path)
+// An interval without elements (more writers than chunks) has no dataset.
+static vj_status make_datasets(saver *s, int64_t r, const char *path)
 {
     vj_h5 *f = NULL;
     VJ_TRY(vj_h5_create(&f, path));
     vj_status status = VJ_OK;
-    const vj_h5_type type = s->shard.dtype == VJ_F64 ? VJ_H5_F64 : VJ_H5_F32;
+    vj_shard_file *shard = &s->manifest.shards[r];
+    const vj_h5_type type = shard->dtype == VJ_F64 ? VJ_H5_F64 : VJ_H5_F32;
     char group[128], name[256];
     for (int p = 0; p < s->n_parts; p++) {
-        const vj_state_part *part = &s->parts[p];
-        if (p == 0 || strcmp(part->network, s->parts[p - 1].network) != 0) {
+        const vj_state_part *part = &s->parts[r][p];
+        if (p == 0 || strcmp(part->network, part[-1].network) != 0) {
             vj_format(group, sizeof group, "/%s", part->network);
             VJ_TRY_GOTO(vj_h5_group(f, group), fail);
         }
@@ -88,7 +96,8 @@ static vj_status make_datasets(saver *s, const char *path)
         VJ_TRY_GOTO(vj_h5_group(f, group), fail);
         for (int u = 0; u < part->layout->n_units; u++) {
             const int64_t n = vj_count(&part->shards[u]);
-            vj_interval *v = &s->shard.intervals[s->shard.n++];
+            if (n == 0) continue;
+            vj_interval *v = &shard->intervals[shard->n++];
             *v = (vj_interval){ .kind = part->kind, .unit = u, .begin = part->begin[u], .end = part->begin[u] + n };
             vj_format(v->network, sizeof v->network, "%s", part->network);
             vj_format(name, sizeof name, "%s/%s", group, part->layout->units[u].name);
@@ -100,6 +109,8 @@ static vj_status make_datasets(saver *s, const char *path)
     VJ_TRY_GOTO(vj_h5_put_text(f, "/", "vj.format", "vjcheckpoint"), fail);
     VJ_TRY_GOTO(vj_h5_put_text(f, "/", "vj.run_id", s->manifest.state.run_id), fail);
     VJ_TRY_GOTO(vj_h5_put_i64(f, "/", "vj.step", s->manifest.state.step), fail);
+    VJ_TRY_GOTO(vj_h5_put_i64(f, "/", "vj.writer", r), fail);
+    VJ_TRY_GOTO(vj_h5_put_i64(f, "/", "vj.writers", s->manifest.n_shards), fail);
     return vj_h5_close(&f);
 fail:
     vj_h5_abandon(&f);
@@ -130,53 +141,54 @@ static int by_offset(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-static vj_status digest(saver *s, const char *path)
+static vj_status digest(vj_shard_file *shard, const char *path)
 {
-    vj_h5_range *ranges = calloc((size_t)s->shard.n + 1, sizeof *ranges);
+    vj_h5_range *ranges = calloc((size_t)shard->n + 1, sizeof *ranges);
     VJ_CHECK(ranges != NULL, VJ_ERR_NOMEM, "no memory for a checkpoint");
-    for (int64_t i = 0; i < s->shard.n; i++) {
-        const vj_interval *v = &s->shard.intervals[i];
-        ranges[i] = (vj_h5_range){ v->offset, (v->end - v->begin) * (int64_t)vj_dtype_size(s->shard.dtype) };
+    for (int64_t i = 0; i < shard->n; i++) {
+        const vj_interval *v = &shard->intervals[i];
+        ranges[i] = (vj_h5_range){ v->offset, (v->end - v->begin) * (int64_t)vj_dtype_size(shard->dtype) };
     }
-    qsort(ranges, (size_t)s->shard.n, sizeof *ranges, by_offset);
-    vj_status status = vj_h5_metadata_digest(path, ranges, s->shard.n, s->shard.digest);
+    qsort(ranges, (size_t)shard->n, sizeof *ranges, by_offset);
+    vj_status status = vj_h5_metadata_digest(path, ranges, shard->n, shard->digest);
     free(ranges);
     return status;
 }
 
-static vj_status write_shard(saver *s)
+static vj_status write_shard(saver *s, int64_t r)
 {
     char path[760];
-    vj_format(s->shard.name, sizeof s->shard.name, "shard-%05d-of-%05d.h5", 0, 1);
-    vj_path_join(path, sizeof path, s->temporary, s->shard.name);
-    s->shard.dtype = s->parts[0].shards[0].dtype;
-    VJ_TRY(make_datasets(s, path));
+    vj_shard_file *shard = &s->manifest.shards[r];
+    vj_format(shard->name, sizeof shard->name, "shard-%05d-of-%05d.h5", (int)r, (int)s->manifest.n_shards);
+    vj_path_join(path, sizeof path, s->temporary, shard->name);
+    shard->dtype = s->parts[r][0].shards[0].dtype;
+    VJ_TRY(make_datasets(s, r, path));
     VJ_TRY(point("checkpoint.shard", path));
     int fd = open(path, O_RDWR | O_CLOEXEC);
     VJ_CHECK(fd >= 0, VJ_ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
     vj_status status = VJ_OK;
-    int64_t i = 0;
+    vj_interval *v = shard->intervals;   // in the order of make_datasets
     for (int p = 0; p < s->n_parts && status == VJ_OK; p++) {
-        for (int u = 0; u < s->parts[p].layout->n_units && status == VJ_OK; u++) {
-            status = write_interval(s, fd, path, &s->parts[p].shards[u], &s->shard.intervals[i++]);
+        const vj_state_part *part = &s->parts[r][p];
+        for (int u = 0; u < part->layout->n_units && status == VJ_OK; u++) {
+            if (vj_count(&part->shards[u]) > 0) status = write_interval(s, fd, path, &part->shards[u], v++);
         }
     }
     if (status == VJ_OK) status = vj_io_fsync(fd, path);
-    if (status == VJ_OK) s->shard.bytes = (int64_t)lseek(fd, 0, SEEK_END);
+    if (status == VJ_OK) shard->bytes = (int64_t)lseek(fd, 0, SEEK_END);
     close(fd);
     VJ_TRY(status);
-    return digest(s, path);
+    return digest(shard, path);
 }
 
 static vj_status write_manifest(saver *s)
 {
     char path[760];
     vj_path_join(path, sizeof path, s->temporary, "manifest.json");
-    s->manifest.shards = &s->shard;
-    s->manifest.n_shards = 1;
     for (int p = 0; p < s->n_parts; p++) {
-        if (strcmp(s->parts[p].network, "encoder") == 0) s->manifest.layouts[0] = (vj_layout *)(uintptr_t)s->parts[p].layout;
-        if (strcmp(s->parts[p].network, "predictor") == 0) s->manifest.layouts[1] = (vj_layout *)(uintptr_t)s->parts[p].layout;
+        vj_layout *l = (vj_layout *)(uintptr_t)s->parts[0][p].layout;   // only read: the manifest is made from it
+        if (strcmp(s->parts[0][p].network, "encoder") == 0) s->manifest.layouts[0] = l;
+        if (strcmp(s->parts[0][p].network, "predictor") == 0) s->manifest.layouts[1] = l;
     }
     VJ_ASSERT(s->manifest.layouts[0] && s->manifest.layouts[1]);
     vj_str text = { 0 };
@@ -190,7 +202,8 @@ static vj_status write_manifest(saver *s)
     return status;
 }
 
-// An existing directory of this step: the same state is fine, a broken one is moved aside, anything else is refused.
+// An existing directory of this step: the same state whose bytes are all good is fine, a damaged one is moved aside,
+// anything else is refused.
 static vj_status meet_existing(const saver *s, bool *done)
 {
     *done = false;
@@ -198,16 +211,18 @@ static vj_status meet_existing(const saver *s, bool *done)
     vj_checkpoint *old = NULL;
     if (vj_manifest_read(&old, s->final) == VJ_OK) {
         const vj_run_state *a = &old->state, *b = &s->manifest.state;
-        *done = strcmp(a->run_id, b->run_id) == 0 && a->step == b->step && a->cursor == b->cursor && a->adam_step == b->adam_step;
+        const bool same = strcmp(a->run_id, b->run_id) == 0 && a->step == b->step && a->cursor == b->cursor &&
+                          a->adam_step == b->adam_step;
+        *done = same && vj_checkpoint_check(old) == VJ_OK;
         vj_checkpoint_destroy(&old);
         if (*done) return VJ_OK;
-        VJ_FAIL(VJ_ERR_CHECKPOINT, "%s: exists and belongs to another state", s->final);
+        VJ_CHECK(same, VJ_ERR_CHECKPOINT, "%s: exists and belongs to another state", s->final);
     }
-    vj_error_clear();
     char now[20], aside[660];
     vj_wall_compact(now);
     vj_format(aside, sizeof aside, "%s.damaged-%s", s->final, now);
-    vj_log(VJ_WARN, "checkpoint", "%s is damaged: moved to %s", s->final, aside);
+    vj_log(VJ_WARN, "checkpoint", "%s is damaged and was moved to %s: %s", s->final, aside, vj_error_text());
+    vj_error_clear();
     return vj_io_rename(s->final, aside);
 }
 
@@ -227,12 +242,14 @@ static vj_status retain(const saver *s, const char *run_dir, int64_t keep, int64
     VJ_TRY(vj_checkpoint_list(run_dir, &list, &count));
     int64_t last_constant = -1, newer = 0;
     for (int64_t i = 0; i < count; i++) {
-        if (list[i].valid && strcmp(list[i].schedule_phase, "decay") != 0) last_constant = list[i].step;   // a cooldown needs it
+        const bool constant = list[i].valid && strcmp(list[i].schedule_phase, "decay") != 0;
+        if (constant) last_constant = list[i].step;   // a cooldown needs it
     }
     vj_status status = VJ_OK;
     for (int64_t i = count - 1; i >= 0 && status == VJ_OK; i--) {
         if (!list[i].valid) continue;   // damaged ones are for a person to look at
-        const bool stays = newer < keep || (keep_every > 0 && list[i].step % keep_every == 0) || list[i].step == last_constant;
+        const bool stays =
+            newer < keep || (keep_every > 0 && list[i].step % keep_every == 0) || list[i].step == last_constant;
         newer++;
         if (!stays) {
             VJ_TRY_GOTO(point("checkpoint.retention", list[i].path), done);
@@ -253,7 +270,7 @@ static vj_status commit(saver *s)
 {
     VJ_TRY(point("checkpoint.begin", s->temporary));
     VJ_TRY(vj_dir_create(s->temporary));
-    VJ_TRY(write_shard(s));
+    for (int64_t r = 0; r < s->manifest.n_shards; r++) VJ_TRY(write_shard(s, r));
     VJ_TRY(vj_io_fsync_dir(s->temporary));
     VJ_TRY(point("checkpoint.before_manifest", s->temporary));
     VJ_TRY(write_manifest(s));
@@ -265,11 +282,44 @@ static vj_status commit(saver *s)
     return point("checkpoint.after_rename", s->final);
 }
 
-vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, int n_parts, const vj_run_state *state, vj_stream *st,
-                             int64_t keep, int64_t keep_every)
+static vj_status make_room(saver *s)
+{
+    int64_t intervals = 0;
+    for (int p = 0; p < s->n_parts; p++) intervals += s->parts[0][p].layout->n_units;
+    s->block = malloc(VJ_CKPT_BLOCK);
+    bool there = s->block != NULL;
+    for (int64_t r = 0; r < s->manifest.n_shards; r++) {
+        s->manifest.shards[r].intervals = calloc((size_t)intervals + 1, sizeof *s->manifest.shards[r].intervals);
+        there = there && s->manifest.shards[r].intervals != NULL;
+    }
+    VJ_CHECK(there, VJ_ERR_NOMEM, "no memory for a checkpoint");
+    return VJ_OK;
+}
+
+// Writes the directory; on failure nothing of it stays.
+static vj_status write_all(saver *s)
+{
+    VJ_TRY(check_space(s));
+    vj_status status = make_room(s);
+    if (status == VJ_OK) status = commit(s);
+    for (int64_t r = 0; r < s->manifest.n_shards; r++) free(s->manifest.shards[r].intervals);
+    free(s->block);
+    if (status == VJ_OK) return VJ_OK;
+    char text[2048];
+    snprintf(text, sizeof text, "%s", vj_error_text());
+    if (vj_dir_remove(s->temporary) != VJ_OK) {
+        vj_log(VJ_WARN, "checkpoint", "%s is left over and can be removed", s->temporary);
+    }
+    return vj_fail_text(status, text);
+}
+
+vj_status vj_checkpoint_save_as(const char *run_dir, const vj_state_part *const *parts, int writers, int n_parts,
+                                const vj_run_state *state, vj_stream *st, int64_t keep, int64_t keep_every)
 {
     saver s = { .parts = parts, .n_parts = n_parts, .st = st };
     s.manifest.state = *state;
+    s.manifest.n_shards = writers;
+    VJ_CHECK(strlen(run_dir) < 480, VJ_ERR_USAGE, "the run directory's path is too long");
     vj_path_join(s.ckpt, sizeof s.ckpt, run_dir, "ckpt");
     vj_format(s.final, sizeof s.final, "%s/step-%08lld", s.ckpt, (long long)state->step);
     vj_format(s.temporary, sizeof s.temporary, "%s.tmp-%d", s.final, (int)getpid());
@@ -278,27 +328,25 @@ vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, in
     bool done = false;
     VJ_TRY(meet_existing(&s, &done));
     if (!done) {
-        VJ_TRY(check_space(&s));
-        int64_t intervals = 0;
-        for (int p = 0; p < n_parts; p++) intervals += parts[p].layout->n_units;
-        s.shard.intervals = calloc((size_t)intervals + 1, sizeof *s.shard.intervals);
-        s.block = malloc(VJ_CKPT_BLOCK);
-        vj_status status = s.shard.intervals && s.block ? commit(&s) : vj_fail(VJ_ERR_NOMEM, "no memory for a checkpoint");
-        free(s.shard.intervals);
-        free(s.block);
-        if (status != VJ_OK) {
-            char text[2048];
-            snprintf(text, sizeof text, "%s", vj_error_text());
-            if (vj_dir_remove(s.temporary) != VJ_OK) vj_log(VJ_WARN, "checkpoint", "%s is left over and can be removed", s.temporary);
-            return vj_fail_text(status, text);
-        }
+        s.manifest.shards = calloc((size_t)writers, sizeof *s.manifest.shards);
+        VJ_CHECK(s.manifest.shards != NULL, VJ_ERR_NOMEM, "no memory for a checkpoint");
+        const vj_status status = write_all(&s);
+        free(s.manifest.shards);
+        VJ_TRY(status);
     }
     VJ_TRY(point("checkpoint.before_latest", s.final));
     VJ_TRY(write_latest(&s));
     VJ_TRY(point("checkpoint.after_latest", s.final));
-    if (retain(&s, run_dir, keep, keep_every) != VJ_OK) {   // the new checkpoint is safe: old ones that stay are no failure
+    if (retain(&s, run_dir, keep, keep_every) !=
+        VJ_OK) { // the new checkpoint is safe: old ones that stay are no failure
         vj_log(VJ_WARN, "checkpoint", "old checkpoints could not be removed: %s", vj_error_text());
         vj_error_clear();
     }
     return VJ_OK;
+}
+
+vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, int n_parts, const vj_run_state *state,
+                             vj_stream *st, int64_t keep, int64_t keep_every)
+{
+    return vj_checkpoint_save_as(run_dir, &parts, 1, n_parts, state, st, keep, keep_every);
 }

@@ -70,13 +70,21 @@ static void round_trip(void **state)
     vj_safetensors_close(&f);
 }
 
+static void put(const char *file, const void *data, size_t bytes)
+{
+    FILE *f = fopen(file, "wb");   // thousands of times: no sync
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
+    assert_int_equal(fclose(f), 0);
+}
+
 static vj_status open_with(const char *header, uint64_t length, size_t data)
 {
     const size_t n = strlen(header), bytes = 8 + n + data;
     unsigned char *all = calloc(1, bytes);
     for (int i = 0; i < 8; i++) all[i] = (unsigned char)(length >> (8 * i));
     memcpy(all + 8, header, n);
-    OK(vj_file_write_atomic(path, all, bytes));
+    put(path, all, bytes);
     free(all);
     vj_safetensors *f = NULL;
     const vj_status status = vj_safetensors_open(&f, path);
@@ -88,17 +96,25 @@ static void lies_are_refused(void **state)
 {
     (void)state;
     static const struct { const char *header; size_t data; } bad[] = {
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"b\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[8,24]}}", 24 },   // overlap
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", 15 },                      // beyond the end
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[16,0]}}", 16 },                      // backwards
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[-4,12]}}", 16 },                     // negative
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"b\":{\"dtype\":\"F32\",\"shape\":[4],"
+         "\"data_offsets\":[8,24]}}",
+         24},                                                                       // overlap
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", 15 },  // beyond the end
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[16,0]}}", 16 },  // backwards
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[-4,12]}}", 16 }, // negative
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,16]}}", 16 },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,16]}}", 16 },  // sizes overflow
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,16]}}", 16 },                      // shape and bytes disagree
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,16]}}",
+         16},                                                                      // sizes overflow
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,16]}}", 16 }, // shape and bytes disagree
         { "{\"a\":{\"dtype\":\"Q7\",\"shape\":[4],\"data_offsets\":[0,16]}}", 16 },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}", 16 },  // twice
-        { "{\"a\":7}", 0 }, { "[1,2]", 0 }, { "{\"a\":", 0 }, { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4 },
-        { "{\"\xff\xfe\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4 },                // no UTF-8
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"a\":{\"dtype\":\"F32\",\"shape\":[0],"
+         "\"data_offsets\":[0,0]}}",
+         16}, // twice
+        { "{\"a\":7}", 0 },
+        { "[1,2]", 0 },
+        { "{\"a\":", 0 },
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4 },
+        { "{\"\xff\xfe\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4 }, // no UTF-8
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const vj_status status = open_with(bad[i].header, strlen(bad[i].header), bad[i].data);
@@ -119,10 +135,34 @@ static void lies_are_refused(void **state)
     assert_int_equal(vj_safetensors_open(&f, "/tmp"), VJ_ERR_IO);
 }
 
+// A header of 7 mod 8 bytes: the data lies at odd addresses.
+static void unaligned_data_is_read(void **state)
+{
+    (void)state;
+    char header[128];
+    int n = snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[1,17]}}");
+    while (n % 8 != 7) header[n++] = ' ';
+    unsigned char file[256] = { (unsigned char)n };
+    const double values[2] = { 0.5, -3.0 };
+    memcpy(file + 8, header, (size_t)n);
+    memcpy(file + 8 + n + 1, values, sizeof values);
+    OK(vj_file_write_atomic(path, file, (size_t)n + 8 + 1 + sizeof values));
+    vj_safetensors *f = NULL;
+    OK(vj_safetensors_open(&f, path));
+    float got[2];
+    double same[2];
+    OK(vj_safetensors_copy(f, "a", got, VJ_F32, 2));
+    OK(vj_safetensors_copy(f, "a", same, VJ_F64, 2));
+    assert_true(got[0] == 0.5f && got[1] == -3.0f);
+    assert_memory_equal(same, values, sizeof values);
+    vj_safetensors_close(&f);
+}
+
 static void random_bytes_never_crash(void **state)
 {
     (void)state;
-    static const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},\"b\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[16,20]}}";
+    static const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},\"b\":{\"dtype\":"
+                                 "\"I32\",\"shape\":[1],\"data_offsets\":[16,20]}}";
     uint32_t noise = 7;
     for (int k = 0; k < 3000; k++) {
         char copy[sizeof header];
@@ -138,6 +178,7 @@ static void random_bytes_never_crash(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, scratch, scratch_away)
-    const struct CMUnitTest tests[] = { T(round_trip), T(lies_are_refused), T(random_bytes_never_crash) };
+    const struct CMUnitTest tests[] = { T(round_trip), T(lies_are_refused), T(unaligned_data_is_read),
+                                       T(random_bytes_never_crash) };
     return cmocka_run_group_tests_name("checkpoints/safetensors", tests, NULL, NULL);
 }
