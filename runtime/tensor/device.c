@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "runtime/base/clock.h"
 #include "runtime/base/str.h"
@@ -21,15 +22,24 @@ int64_t vj_device_bytes(const vj_device *d) { return atomic_load(&d->bytes); }
 // ---- memory: pages of their own, with the size kept in front so that free needs only the address ---------------------
 enum { PAGE = 4096 };
 
+static double memory_of_machine(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
+
 vj_status vj_device_alloc(vj_device *d, void **address, size_t bytes, const char *what)
 {
-    char wanted[24];
-    vj_bytes_text(wanted, (double)bytes);
+    *address = NULL;
+    // The kernel would promise more than there is, and kill the process when it is touched: refuse here.
     const size_t total = (bytes + PAGE - 1) / PAGE * PAGE + PAGE;
-    VJ_CHECK(total > bytes, VJ_ERR_NOMEM, "device %s: no memory for %s (%s)", d->name, what, wanted);
-    char *p = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    VJ_CHECK(p != MAP_FAILED, VJ_ERR_NOMEM, "device %s: no memory for %s (%s); use a smaller mask.group, or model.recompute=block",
-             d->name, what, wanted);
+    char *p = total > bytes && (double)total <= memory_of_machine()
+                  ? mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                  : MAP_FAILED;
+    if (p == MAP_FAILED) {
+        char wanted[24], has[24], given[24];
+        vj_bytes_text(wanted, (double)bytes);
+        vj_bytes_text(has, memory_of_machine());
+        vj_bytes_text(given, (double)vj_device_bytes(d));
+        VJ_FAIL(VJ_ERR_NOMEM, "device %s: no memory for %s (%s): the machine has %s, %s are given out; use a smaller mask.group, or "
+                "model.recompute=block", d->name, what, wanted, has, given);
+    }
     if (total > ((size_t)4 << 20)) madvise(p, total, MADV_HUGEPAGE);
     memcpy(p, &total, sizeof total);
     atomic_fetch_add(&d->bytes, (int64_t)(total - PAGE));
@@ -248,16 +258,31 @@ vj_status vj_download(vj_stream *st, void *host, vj_dtype host_type, const vj_te
 }
 
 // ---- statistics --------------------------------------------------------------------------------------------------------------
-void vj_device_stats_enable(vj_device *d, bool on) { d->stats = on; }
-
-int vj_device_stats(const vj_device *d, vj_op_stat *out, int capacity)
+// Under the lock of the kernels: a stream's thread may be running one.
+void vj_device_stats_enable(vj_device *d, bool on)
 {
+    pthread_mutex_lock(&d->kernels);
+    d->stats = on;
+    pthread_mutex_unlock(&d->kernels);
+}
+
+int vj_device_stats(const vj_device *device, vj_op_stat *out, int capacity)
+{
+    vj_device *d = (vj_device *)(uintptr_t)device;   // the lock is no part of what the caller promises not to change
     int n = 0;
+    pthread_mutex_lock(&d->kernels);
     for (int op = 0; op < VJ_OP_COUNT && n < capacity; op++) {
         if (d->stat[op].calls == 0) continue;
-        out[n++] = (vj_op_stat){ .name = vj_op_name((vj_op)op), .calls = d->stat[op].calls, .seconds = d->stat[op].seconds, .flop = d->stat[op].flop };
+        out[n++] = (vj_op_stat){ .name = vj_op_name((vj_op)op), .calls = d->stat[op].calls, .seconds = d->stat[op].seconds,
+                                 .flop = d->stat[op].flop };
     }
+    pthread_mutex_unlock(&d->kernels);
     return n;
 }
 
-void vj_device_stats_reset(vj_device *d) { memset(d->stat, 0, sizeof d->stat); }
+void vj_device_stats_reset(vj_device *d)
+{
+    pthread_mutex_lock(&d->kernels);
+    memset(d->stat, 0, sizeof d->stat);
+    pthread_mutex_unlock(&d->kernels);
+}
