@@ -92,7 +92,8 @@ static void a_cut_file_is_seen_and_the_one_before_is_used(void **state)
 
 static void put(const char *file, const void *data, size_t bytes)
 {
-    FILE *f = fopen(file, "wb");   // thousands of times: no sync
+    unlink(file);   // a new file each time: file systems sync one that is cut and written again
+    FILE *f = fopen(file, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(data, 1, bytes, f), bytes);
     assert_int_equal(fclose(f), 0);
