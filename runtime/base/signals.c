@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static atomic_int requested;   // signal number; -1: by name
+enum { BY_NAME = -1, NAMING = -2 };
+static atomic_int requested;   // 0, a signal's number, BY_NAME, or NAMING while the name is being written
 static char reason_text[64];
 static atomic_int interrupts;
 
@@ -52,12 +53,17 @@ vj_status vj_signals_install(void)
     return VJ_OK;
 }
 
-bool vj_stop_requested(void) { return atomic_load(&requested) != 0; }
+bool vj_stop_requested(void)
+{
+    const int value = atomic_load(&requested);
+    return value != 0 && value != NAMING;
+}
 
 const char *vj_stop_reason(void)
 {
     switch (atomic_load(&requested)) {
-    case 0: return "";
+    case 0:
+    case NAMING: return "";
     case SIGUSR2: return "SIGUSR2";
     case SIGTERM: return "SIGTERM";
     case SIGINT: return "SIGINT";
@@ -65,9 +71,11 @@ const char *vj_stop_reason(void)
     }
 }
 
+// The first request is the one that is told.
 void vj_stop_request(const char *reason)
 {
-    snprintf(reason_text, sizeof reason_text, "%s", reason);
     int none = 0;
-    atomic_compare_exchange_strong(&requested, &none, -1);
+    if (!atomic_compare_exchange_strong(&requested, &none, NAMING)) return;
+    snprintf(reason_text, sizeof reason_text, "%s", reason);
+    atomic_store(&requested, BY_NAME);
 }
