@@ -6,16 +6,16 @@
 #include "runtime/base/thread.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/base/arena.h"
-#include "runtime/base/str.h"
+#include "runtime/base/clock.h"
 
-enum { SPIN = 4000 };   // about 20 to 50 microseconds of pauses
+// Spinning pays for short gaps only: a core that spins is a core that no loader thread decodes on.
+#define WORKER_SPIN 50e-6    // seconds that a worker waits for the next loop before it sleeps
+#define CALLER_SPIN 200e-6   // and the caller for the last tasks: waking it costs every loop, a worker only one core
 
 struct vj_pool {
     int threads;
@@ -50,13 +50,19 @@ static void take_tasks(vj_pool *p, int worker)
     }
 }
 
+// Spins while `condition` holds, for `seconds` at most. A pause takes 10 to 150 cycles, depending on the CPU, so the clock
+// bounds it; reading the clock costs as much as a pause or two and is done every 16th time.
+#define SPIN_WHILE(condition, seconds)                                                                                 \
+    do {                                                                                                               \
+        const double from_ = vj_now();                                                                                 \
+        for (int i_ = 1; (condition) && (i_ % 16 != 0 || vj_now() - from_ < (seconds)); i_++) pause_cpu();             \
+    } while (0)
+
 // Waits for a generation other than `seen`; false when the pool is being destroyed.
 static bool next_generation(vj_pool *p, int_fast64_t seen)
 {
-    for (int i = 0; i < SPIN; i++) {
-        if (atomic_load_explicit(&p->generation, memory_order_acquire) != seen) return !atomic_load(&p->stop);
-        pause_cpu();
-    }
+    SPIN_WHILE(atomic_load_explicit(&p->generation, memory_order_acquire) == seen, WORKER_SPIN);
+    if (atomic_load_explicit(&p->generation, memory_order_acquire) != seen) return !atomic_load(&p->stop);
     pthread_mutex_lock(&p->mutex);
     atomic_fetch_add(&p->sleeping, 1);
     while (atomic_load(&p->generation) == seen) pthread_cond_wait(&p->work, &p->mutex);
@@ -160,49 +166,13 @@ void vj_pool_run(vj_pool *p, int64_t count, vj_task_fn fn, void *context)
     atomic_store(&p->busy, p->threads - 1);
     announce(p);
     take_tasks(p, 0);
-    for (int i = 0; i < 4 * SPIN; i++) {
-        if (atomic_load_explicit(&p->busy, memory_order_acquire) == 0) return;
-        pause_cpu();
-    }
+    SPIN_WHILE(atomic_load_explicit(&p->busy, memory_order_acquire) != 0, CALLER_SPIN);
+    if (atomic_load_explicit(&p->busy, memory_order_acquire) == 0) return;
     pthread_mutex_lock(&p->mutex);
     p->caller_sleeps = true;
     while (atomic_load(&p->busy) != 0) pthread_cond_wait(&p->idle, &p->mutex);
     p->caller_sleeps = false;
     pthread_mutex_unlock(&p->mutex);
-}
-
-// CPUs a cgroup quota leaves, or 0 when there is none: "max 100000" or "150000 100000".
-static int quota_cpus(void)
-{
-    long long quota = -1, period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f) {
-        char text[32];
-        if (fscanf(f, "%31s %lld", text, &period) != 2 || strcmp(text, "max") == 0) quota = -1;
-        else if (!vj_parse_i64(text, (int64_t *)&quota)) quota = -1;
-        fclose(f);
-    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re"))) {
-        if (fscanf(f, "%lld", &quota) != 1) quota = -1;
-        fclose(f);
-        f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re");
-        if (f) {
-            if (fscanf(f, "%lld", &period) != 1) period = 0;
-            fclose(f);
-        }
-    }
-    return quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
-}
-
-int vj_cpu_count(void)
-{
-    const char *omp = getenv("OMP_NUM_THREADS");
-    int64_t asked = 0;
-    if (omp && vj_parse_i64(omp, &asked) && asked >= 1 && asked <= 1024) return (int)asked;
-    cpu_set_t set;
-    int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    const int quota = quota_cpus();
-    if (quota > 0 && quota < cpus) cpus = quota;
-    return cpus > 0 ? cpus : 1;
 }
 
 struct vj_queue {

@@ -88,21 +88,6 @@ static void workers_start_once(void **state)
     assert_in_range(started, 3, 4);   // the three workers, and the caller when the pool counts it
 }
 
-static void processors_are_counted(void **state)
-{
-    (void)state;
-    unsetenv("OMP_NUM_THREADS");
-    const int cpus = vj_cpu_count();
-    assert_in_range(cpus, 1, 1 << 16);
-    setenv("OMP_NUM_THREADS", "3", 1);
-    assert_int_equal(vj_cpu_count(), 3);
-    setenv("OMP_NUM_THREADS", "many", 1);
-    assert_int_equal(vj_cpu_count(), cpus);
-    setenv("OMP_NUM_THREADS", "0", 1);
-    assert_int_equal(vj_cpu_count(), cpus);
-    unsetenv("OMP_NUM_THREADS");
-}
-
 static void a_queue_keeps_order_and_its_end(void **state)
 {
     (void)state;
@@ -190,7 +175,6 @@ int main(void)
         cmocka_unit_test(every_task_runs_once),
         cmocka_unit_test(many_short_loops),
         cmocka_unit_test(workers_start_once),
-        cmocka_unit_test(processors_are_counted),
         cmocka_unit_test(a_queue_keeps_order_and_its_end),
         cmocka_unit_test(a_queue_between_threads),
         cmocka_unit_test(closing_wakes_those_who_wait),
