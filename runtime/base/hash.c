@@ -1,10 +1,13 @@
 // SHA-256 (with the CPU's SHA instructions where they are), XXH3, CRC-32C and CRC-32.
 
 #include "runtime/base/hash.h"
+#include "runtime/base/hash_impl.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <xxhash.h>
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -17,6 +20,9 @@ static const uint32_t K[64] = {
     0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
     0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
+
+static bool hardware = true;
+void vj_hash_use_hardware(bool use) { hardware = use; }
 
 static uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
@@ -79,7 +85,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) static void blocks_sha(uint32_t stat
 static bool have_sha(void)
 {
     uint32_t a, b, c, d;
-    __asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;   // a CPU without leaf 7 answers for its last leaf
     return (b >> 29 & 1) && __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3");
 }
 #endif
@@ -87,9 +93,9 @@ static bool have_sha(void)
 static void blocks(uint32_t state[8], const unsigned char *p, size_t n)
 {
 #if defined(__x86_64__)
-    static int known = -1;   // a race only means asking twice
+    static atomic_int known = -1;   // two threads may both ask: they hear the same
     if (known < 0) known = have_sha();
-    if (known) {
+    if (known && hardware) {
         blocks_sha(state, p, n);
         return;
     }
@@ -190,7 +196,7 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_hardware(uint32_t crc, 
 uint32_t vj_crc32c(uint32_t crc, const void *data, size_t bytes)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2")) return crc32c_hardware(crc, data, bytes);
+    if (hardware && __builtin_cpu_supports("sse4.2")) return crc32c_hardware(crc, data, bytes);
 #endif
     return crc_table(crc, data, bytes, 0x82F63B78u);
 }

@@ -93,6 +93,7 @@ double vj_normal_inverse(double u)
         x = (((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * q /
             (((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1);
     }
+    if (u < 1e-300) return x;   // exp(x*x/2) would overflow; nine digits are enough so far out
     const double e = 0.5 * erfc(-x / sqrt(2)) - u;
     const double w = e * sqrt(2 * 3.14159265358979323846) * exp(x * x / 2);
     return x - w / (1 + x * w / 2);

@@ -69,7 +69,9 @@ void vj_context_at(const char *file, int line, const char *func, const char *fmt
 
 vj_status vj_fail_text(vj_status code, const char *text)
 {
-    snprintf(message, sizeof message, "%s", text);
+    const size_t n = strnlen(text, sizeof message - 1);
+    memmove(message, text, n);   // `text` may be the message itself
+    message[n] = '\0';
     return code;
 }
 

@@ -1,6 +1,7 @@
-// Digests against published vectors, in one piece and in every split.
+// Digests against published vectors, in one piece and in every split; all of it once more with the portable code.
 
 #include "runtime/base/hash.h"
+#include "runtime/base/hash_impl.h"
 
 #include <string.h>
 
@@ -99,6 +100,13 @@ static void xxh3_known_answers(void **state)
     assert_true(vj_xxh64(a, 255) != vj_xxh64(a, 256));
 }
 
+static int portable(void **state)
+{
+    (void)state;
+    vj_hash_use_hardware(false);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,5 +116,6 @@ int main(void)
         cmocka_unit_test(crc_of_all_lengths_and_pieces),
         cmocka_unit_test(xxh3_known_answers),
     };
-    return cmocka_run_group_tests_name("runtime/hash", tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests_name("runtime/hash", tests, NULL, NULL);
+    return failed + cmocka_run_group_tests_name("runtime/hash portable", tests, portable, NULL);
 }

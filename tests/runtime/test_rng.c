@@ -106,6 +106,10 @@ static void inverse_normal(void **state)
         assert_true(fabs(0.5 * erfc(-vj_normal_inverse(u) / sqrt(2)) / u - 1) < 1e-12);
         assert_true(isfinite(vj_normal_inverse(1 - u)));
     }
+    for (double u = 0x1p-1074; u < 0x1p-53; u *= 4) {   // no draw is so small, but nothing breaks
+        assert_true(vj_normal_inverse(u) < -8 && vj_normal_inverse(u) > -39);
+        assert_true(vj_normal_inverse(u) < vj_normal_inverse(4 * u));
+    }
 }
 
 int main(void)

@@ -28,6 +28,8 @@ static void context_is_added_on_the_way_up(void **state)
     assert_string_equal(vj_error_text(), "");
     assert_int_equal(vj_fail_text(VJ_ERR_NOMEM, "50%s"), VJ_ERR_NOMEM);   // a text, not a format
     assert_string_equal(vj_error_text(), "50%s");
+    assert_int_equal(vj_fail_text(VJ_ERR_IO, vj_error_text() + 1), VJ_ERR_IO);   // may be a part of itself
+    assert_string_equal(vj_error_text(), "0%s");
 }
 
 static void debug_says_where(void **state)
