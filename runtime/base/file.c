@@ -263,9 +263,10 @@ vj_status vj_dir_remove(const char *path)
     VJ_TRY(vj_dir_list(path, &names, &count));
     vj_status status = VJ_OK;
     for (int64_t i = 0; i < count && status == VJ_OK; i++) {
-        char inner[1400];
-        vj_path_join(inner, sizeof inner, path, names[i]);
-        status = vj_dir_remove(inner);
+        vj_str inner = { 0 };   // a tree may be deeper than any fixed buffer
+        vj_str_printf(&inner, "%s/%s", path, names[i]);
+        status = vj_dir_remove(vj_str_text(&inner));
+        vj_str_free(&inner);
     }
     vj_names_free(&names, count);
     VJ_TRY(status);

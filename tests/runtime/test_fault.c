@@ -117,6 +117,17 @@ static void malformed_ones_end_with_2(void **state)
     }
 }
 
+static void a_trace_that_cannot_be_written_ends_with_2(void **state)
+{
+    char kept[4200];
+    memcpy(kept, trace, sizeof kept);
+    vj_path_join(trace, sizeof trace, *state, "missing/trace");
+    const int status = write_under("");
+    memcpy(trace, kept, sizeof trace);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 2);
+    expect_content("old");
+}
+
 static void the_trace_names_points_and_paths(void **state)
 {
     (void)state;
@@ -170,6 +181,7 @@ int main(void)
         cmocka_unit_test(a_failure_leaves_no_rest),
         cmocka_unit_test(only_the_nth_time_and_point),
         cmocka_unit_test(malformed_ones_end_with_2),
+        cmocka_unit_test(a_trace_that_cannot_be_written_ends_with_2),
         cmocka_unit_test(the_trace_names_points_and_paths),
         cmocka_unit_test(unknown_variables_are_errors),
     };

@@ -152,6 +152,22 @@ static void directories(void **state)
     assert_ok(vj_dir_remove(outside));
 }
 
+static void deep_trees_are_removed(void **state)
+{
+    char path[4000], name[201];
+    memset(name, 'd', 200);
+    name[200] = '\0';
+    at(path, state, "deep");
+    for (int i = 0; i < 12; i++) {
+        assert_int_equal(mkdir(path, 0777), 0);
+        const size_t n = strlen(path);
+        vj_format(path + n, sizeof path - n, "/%s", name);
+    }
+    at(path, state, "deep");
+    assert_ok(vj_dir_remove(path));
+    assert_false(vj_path_exists(path));
+}
+
 static void names_of_paths(void **state)
 {
     char out[64];
@@ -179,6 +195,7 @@ int main(void)
         cmocka_unit_test(creating_does_not_overwrite),
         cmocka_unit_test(a_full_disk_says_what_to_do),
         cmocka_unit_test(directories),
+        cmocka_unit_test(deep_trees_are_removed),
         cmocka_unit_test(names_of_paths),
     };
     return cmocka_run_group_tests_name("runtime/file", tests, scratch_setup, scratch_teardown);
