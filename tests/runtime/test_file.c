@@ -154,7 +154,7 @@ static void directories(void **state)
 
 static void deep_trees_are_removed(void **state)
 {
-    char path[4000], name[201];
+    char path[4200], name[201];
     memset(name, 'd', 200);
     name[200] = '\0';
     at(path, state, "deep");
