@@ -55,7 +55,7 @@ run_ctest() {   # run_ctest PROFILE ctest options...: runs, adds up, remembers s
   say "tests $profile"
   # Every test has a line "12/40 Test  #3: data.pack ....   Passed    0.51 sec".
   ctest --preset "$profile" --parallel "$jobs" --no-tests=ignore --output-on-failure "$@" 2>&1 | tee "$log" |
-    grep -vE '^ *Start +[0-9]+:|^Test project'
+    grep --line-buffered -vE '^ *Start +[0-9]+:|^Test project'
   while read -r line; do
     name=$(sed -E 's/^.*Test +#[0-9]+: ([^ ]+) .*$/\1/' <<< "$line")
     case "$line" in
@@ -98,8 +98,9 @@ if [ $failed -gt 0 ]; then
   say "to repeat a failure alone"
   printf '  %s\n' "${repeats[@]}"
 fi
-if [ -n "$label" ] && [ -z "$build_only" ] && [ $((passed + failed + ${#skips[@]})) = 0 ]; then
-  echo "run.sh: no test has the label $label" >&2
+# A run of nothing is no success.
+if [ -z "$build_only" ] && [ $((passed + failed + ${#skips[@]})) = 0 ]; then
+  echo "run.sh: no test was found${label:+ with the label $label}" >&2
   failed=1
 fi
 printf '\n%d passed, %d failed, %d skipped\n' $passed $failed ${#skips[@]}
