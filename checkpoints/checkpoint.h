@@ -72,7 +72,8 @@ vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_
 // checked first: VJ_ERR_CHECKPOINT instead of the hash of a damaged state.
 vj_status vj_checkpoint_hash(const vj_checkpoint *c, char hex[65], vj_str *lines) VJ_MUST_CHECK;
 // All bytes against all checksums; the first damage is the message. A run directory means its newest checkpoint,
-// damaged or not: nothing older is looked at instead.
+// damaged or not: nothing older is looked at instead. VJ_ERR_MISMATCH: bytes are wrong; VJ_ERR_CHECKPOINT: a file is
+// missing or cannot be read.
 vj_status vj_checkpoint_verify(const char *ref) VJ_MUST_CHECK;
 
 typedef struct vj_checkpoint_info {

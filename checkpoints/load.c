@@ -397,6 +397,20 @@ vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_
     return VJ_OK;
 }
 
+// Bytes that are there and wrong are a failed verification; a file that cannot be read is a storage error.
+static vj_status verdict(const char *path, const vj_checkpoint *c, vj_status status)
+{
+    char file[760];
+    if (status != VJ_ERR_CHECKPOINT) return status;
+    vj_path_join(file, sizeof file, path, "manifest.json");
+    if (access(file, R_OK) != 0) return status;
+    for (int64_t k = 0; c && k < c->n_shards; k++) {
+        vj_path_join(file, sizeof file, path, c->shards[k].name);
+        if (access(file, R_OK) != 0) return status;
+    }
+    return VJ_ERR_MISMATCH;
+}
+
 // No way back to an older one here: the newest directory is what is asked about.
 vj_status vj_checkpoint_verify(const char *ref)
 {
@@ -411,8 +425,9 @@ vj_status vj_checkpoint_verify(const char *ref)
         VJ_CHECK(count > 0, VJ_ERR_CONFIG, "%s: holds no checkpoint", ref);
     }
     vj_checkpoint *c = NULL;
-    VJ_TRY(vj_manifest_read(&c, path));
-    const vj_status status = vj_checkpoint_check(c);
+    vj_status status = vj_manifest_read(&c, path);
+    if (status == VJ_OK) status = vj_checkpoint_check(c);
+    status = verdict(path, c, status);
     vj_checkpoint_destroy(&c);
     return status;
 }

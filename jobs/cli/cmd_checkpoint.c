@@ -104,7 +104,7 @@ vj_status vj_cmd_checkpoint(int argc, char **argv)
     if (strcmp(what, "verify") == 0) {
         vj_status status = vj_checkpoint_verify(ref);
         if (status == VJ_OK) printf("%s: every byte is as it was written\n", ref);
-        return status == VJ_ERR_CHECKPOINT ? VJ_ERR_MISMATCH : status;   // exit 1: a verification failed
+        return status;
     }
     const char *near = vj_nearest(what, (const char *const[]){ "ls", "show", "verify", "hash", NULL });
     VJ_FAIL(VJ_ERR_USAGE, "checkpoint %s: unknown%s%s%s; there are ls, show, verify and hash", what,
