@@ -37,7 +37,7 @@ BEGIN {
   home["jansson.h"] = "runtime/base/json.c"
   home["xxhash.h"] = "runtime/base/hash.c"
   home["yaml.h"] = "runtime/config/"
-  home["dnnl.h"] = home["omp.h"] = "runtime/cpu/"
+  home["dnnl.h"] = home["cblas.h"] = home["omp.h"] = "runtime/cpu/"
   home["zlib.h"] = home["libav"] = home["libsw"] = "data/"
   home["mpi.h"] = home["nccl.h"] = "parallel/"
   home["cuda.h"] = home["cuda_"] = home["cubla"] = home["cudnn"] = "runtime/cuda/"
