@@ -14,7 +14,8 @@ static vj_tensor span(const vj_store *s, void *buffer, int64_t first, int64_t n)
     return vj_tensor_1d((void *)((uintptr_t)buffer + (size_t)first * vj_dtype_size(s->real)), s->real, n);
 }
 
-vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots)
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained,
+                          int64_t slots)
 {
     *out = NULL;
     vj_store *s = NULL;
@@ -22,19 +23,23 @@ vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *de
     s->layout = layout;
     s->device = device;
     s->real = real;
-    vj_status status = vj_host_alloc(&s->start, (size_t)layout->n_units * sizeof *s->start, "a parameter store");
+    const size_t units = (size_t)layout->n_units;
+    vj_status status = vj_host_alloc(&s->start, units * sizeof *s->start, "a parameter store");
+    if (status == VJ_OK) status = vj_host_alloc(&s->held, units * sizeof *s->held, "a parameter store");
     for (int u = 0; u < layout->n_units && status == VJ_OK; u++) {
         s->start[u] = s->length;
         s->length += layout->units[u].length;
     }
     const size_t bytes = (size_t)s->length * vj_dtype_size(real);
     static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
-    for (int k = 0; device && k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++) status = vj_device_alloc(device, &s->kind[k], bytes, what[k]);
+    for (int k = 0; device && k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++)
+        status = vj_device_alloc(device, &s->kind[k], bytes, what[k]);
     if (trained) {
         s->levels = (int)vj_store_levels(slots);
         VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
     }
-    for (int i = 0; device && i < s->levels && status == VJ_OK; i++) status = vj_device_alloc(device, &s->level[i], bytes, "gradients");
+    for (int i = 0; device && i < s->levels && status == VJ_OK; i++)
+        status = vj_device_alloc(device, &s->level[i], bytes, "gradients");
     if (status != VJ_OK) {
         vj_store_destroy(&s);
         return status;
@@ -50,6 +55,7 @@ void vj_store_destroy(vj_store **store)
     for (int k = 0; s->device && k < VJ_STORE_KINDS; k++) vj_device_free(s->device, s->kind[k]);
     for (int i = 0; s->device && i < s->levels; i++) vj_device_free(s->device, s->level[i]);
     vj_host_free(s->start);
+    vj_host_free(s->held);
     vj_host_free(s);
     *store = NULL;
 }
@@ -77,25 +83,40 @@ vj_tensor vj_store_grad(const vj_store *s, int param)
     return span(s, s->level[s->current], s->start[p->unit] + p->offset, p->count);
 }
 
-// One rank: nothing to fetch, drop or send.
+// One rank: nothing to fetch, drop or send, but every gather must have its end.
 vj_status vj_unit_gather(vj_store *s, vj_stream *st, int unit)
 {
     (void)st;
-    VJ_ASSERT(unit >= 0 && unit < s->layout->n_units);
+    VJ_ASSERT(unit >= 0 && unit < s->layout->n_units && !s->held[unit]);
+    s->held[unit] = true;
     return VJ_OK;
 }
 
-vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit) { return vj_unit_gather(s, st, unit); }
-vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit) { return vj_unit_gather(s, st, unit); }
+vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit)
+{
+    (void)st;
+    VJ_ASSERT(unit >= 0 && unit < s->layout->n_units && s->held[unit]);
+    s->held[unit] = false;
+    return VJ_OK;
+}
+
+vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit)
+{
+    (void)st;
+    VJ_ASSERT(unit >= 0 && unit < s->layout->n_units);
+    s->held[unit] = false;
+    return VJ_OK;
+}
 
 void vj_store_step_begin(vj_store *s)
 {
     for (int i = 0; i < s->levels; i++) s->full[i] = false;
     s->current = 0;
+    for (int u = 0; u < s->layout->n_units; u++) VJ_ASSERT(!s->held[u]);
 }
 
-// The running slot takes a free accumulator; there always is one, since V slots fill at most ceil(log2 V) levels before the
-// last one.
+// The running slot takes a free accumulator; there always is one, since V slots fill at most ceil(log2 V) levels before
+// the last one.
 vj_status vj_store_slot_begin(vj_store *s, vj_stream *st)
 {
     int free_level = 0;

@@ -1,7 +1,8 @@
 // The parameter store of one network: flat buffers per unit, and the calls at unit borders.
 //
-// On one rank a unit's full weights are its shard, so gather and release do nothing and reduce adds into the slot's gradient
-// where it is. Ranks come later; the places where they will talk are these three calls, and they are made already.
+// On one rank a unit's full weights are its shard, so gather and release do nothing and reduce adds into the slot's
+// gradient where it is. Ranks come later; the places where they will talk are these three calls, and they are made
+// already.
 //
 // Gradients of slots are summed in a binary tree over the slot index (contracts 1): a binary counter of accumulators.
 // Accumulator `level` holds the sum of 2^level finished slots; a finished slot merges upwards while its bit is set.
@@ -25,12 +26,13 @@ typedef struct vj_store {
     int levels;
     bool full[VJ_MAX_LEVELS];                  // holds a partial sum
     int current;                               // the accumulator the running slot writes into
+    bool *held;                                // n_units: full weights are there (on one rank: would be)
 } vj_store;
 
 // `trained` adds moments and ceil(log2 slots) + 1 accumulators.
 // `device` NULL makes a store without memory whose tensors have type `real`: enough to measure with.
-vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots)
-    VJ_MUST_CHECK;
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained,
+                          int64_t slots) VJ_MUST_CHECK;
 void vj_store_destroy(vj_store **store);
 int64_t vj_store_levels(int64_t slots);
 
@@ -39,14 +41,15 @@ vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param);   //
 vj_tensor vj_store_grad_unit(const vj_store *s, int unit);                    // of the running slot, or the step's sum
 vj_tensor vj_store_grad(const vj_store *s, int param);
 
-// Full weights of a unit are there between gather and release.
+// Full weights of a unit are there between gather and release, or gather and reduce. A unit is not gathered twice, and
+// what was not gathered is not released: a bug on one rank already.
 vj_status vj_unit_gather(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
 vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
-// The running slot's gradient of this unit is complete.
+// The running slot's gradient of this unit is complete; its full weights, if held, are released.
 vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
 
-// The tree: begin a step, then for each slot begin (zeroes an accumulator) and end (merges), then finish (the sum of the
-// whole step is what vj_store_grad gives).
+// The tree: begin a step, then for each slot begin (zeroes an accumulator) and end (merges), then finish (the sum of
+// the whole step is what vj_store_grad gives).
 void vj_store_step_begin(vj_store *s);
 vj_status vj_store_slot_begin(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
 vj_status vj_store_slot_end(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
