@@ -1,5 +1,5 @@
-// Forward and backward of a stack of blocks. Read block_forward downwards, then block_backward upwards: each line of one has
-// its mirror in the other.
+// Forward and backward of a stack of blocks. Read block_forward downwards, then block_backward upwards: each line of
+// one has its mirror in the other.
 //
 // Easy to get wrong: the residual stream's gradient g is updated in place twice per block, by the backward of each norm
 // (dx = g + ...), so a block's backward needs no buffer of its own for it.
@@ -11,13 +11,20 @@
 
 static const double eps = 1e-6;   // of every layer norm in encoder and predictor
 
-vj_status vj_blocks_create(vj_blocks *b, vj_store *store, int first, int64_t depth, int64_t C, int64_t heads, int64_t hidden,
-                           int rope_layout, int recompute)
+vj_status vj_blocks_create(vj_blocks *b, vj_store *store, int first, int64_t depth, int64_t C, int64_t heads,
+                           int64_t hidden, int rope_layout, int recompute)
 {
     const int64_t D = C / heads;
-    *b = (vj_blocks){ .store = store, .first = first, .depth = depth, .C = C, .heads = heads, .hidden = hidden,
-                      .rope = { .heads = heads, .head_dim = D, .axis = D / 3 / 2 * 2, .layout = (vj_rope_layout)rope_layout },
-                      .recompute = recompute };
+    *b = (vj_blocks){
+        .store = store,
+        .first = first,
+        .depth = depth,
+        .C = C,
+        .heads = heads,
+        .hidden = hidden,
+        .rope = { .heads = heads, .head_dim = D, .axis = D / 3 / 2 * 2, .layout = (vj_rope_layout)rope_layout },
+        .recompute = recompute
+    };
     return vj_host_alloc(&b->saved, (size_t)depth * sizeof *b->saved, "block records");
 }
 
@@ -68,7 +75,10 @@ static vj_tensor gradient(const vj_blocks *b, int64_t block, int place)
     return vj_store_grad(b->store, b->first + (int)block * P_PER_BLOCK + place);
 }
 
-static int unit_of(const vj_blocks *b, int64_t block) { return b->store->layout->params[b->first + (int)block * P_PER_BLOCK].unit; }
+static int unit_of(const vj_blocks *b, int64_t block)
+{
+    return b->store->layout->params[b->first + (int)block * P_PER_BLOCK].unit;
+}
 
 // Units may hold several blocks: gather at the first that is met, release or reduce after the last.
 static bool unit_begins(const vj_blocks *b, int64_t block, int64_t before)
@@ -92,32 +102,40 @@ static vj_status record(vj_ctx *ctx, vj_arena *arena, const vj_blocks *b, vj_blo
 
 static vj_attention_spec attention_of(const vj_blocks *b, const vj_sequences *s)
 {
-    return (vj_attention_spec){ .heads = b->heads, .head_dim = b->rope.head_dim, .segments = s->segments, .longest = s->longest, .pairs = s->pairs };
+    return (vj_attention_spec){ .heads = b->heads,
+                                .head_dim = b->rope.head_dim,
+                                .segments = s->segments,
+                                .longest = s->longest,
+                                .pairs = s->pairs };
 }
 
 // y may be x's memory, then x1 must be too (no record is kept). `y` NULL: stop after the record (recomputation).
-static vj_status block_forward(vj_ctx *ctx, const vj_blocks *b, int64_t i, vj_block_saved *v, const vj_tensor *y, const vj_sequences *s)
+static vj_status block_forward(vj_ctx *ctx, const vj_blocks *b, int64_t i, vj_block_saved *v, const vj_tensor *y,
+                               const vj_sequences *s)
 {
     const int64_t R = s->rows, C = b->C;
     const vj_mark mark = vj_arena_mark(&ctx->scratch);
     const vj_attention_spec attention = attention_of(b, s);
     vj_tensor h, act;
     VJ_SCRATCH(ctx, &h, R, C);
-    const vj_tensor w1 = weight(b, i, P_NORM1_W), b1 = weight(b, i, P_NORM1_B), w2 = weight(b, i, P_NORM2_W), b2 = weight(b, i, P_NORM2_B);
+    const vj_tensor w1 = weight(b, i, P_NORM1_W), b1 = weight(b, i, P_NORM1_B), w2 = weight(b, i, P_NORM2_W),
+                    b2 = weight(b, i, P_NORM2_B);
     const vj_tensor qkv_w = matrix(b, i, P_QKV_W, 3 * C, C), qkv_b = weight(b, i, P_QKV_B);
     const vj_tensor proj_w = matrix(b, i, P_PROJ_W, C, C), proj_b = weight(b, i, P_PROJ_B);
     const vj_tensor fc1_w = matrix(b, i, P_FC1_W, b->hidden, C), fc1_b = weight(b, i, P_FC1_B);
     const vj_tensor fc2_w = matrix(b, i, P_FC2_W, C, b->hidden), fc2_b = weight(b, i, P_FC2_B);
 
-    VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &h, &v->mean1, &v->rstd1, &v->x, &w1, &b1, eps));              // h   (R, C)
-    VJ_RUN(ctx, vj_linear_forward(ctx->st, &v->qkv, &h, &qkv_w, &qkv_b, VJ_EPI_NONE, NULL));                 // qkv (R, 3C)
+    VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &h, &v->mean1, &v->rstd1, &v->x, &w1, &b1, eps));   // h   (R, C)
+    VJ_RUN(ctx, vj_linear_forward(ctx->st, &v->qkv, &h, &qkv_w, &qkv_b, VJ_EPI_NONE, NULL));      // qkv (R, 3C)
     VJ_RUN(ctx, vj_rope_forward(ctx->st, &v->qkv, &s->pos, &b->table, &b->rope));
-    VJ_RUN(ctx, vj_attention_forward(ctx->st, &v->o, &v->lse, &v->qkv, &s->seg, &attention));                // o   (R, C)
-    VJ_RUN(ctx, vj_linear_forward(ctx->st, &v->x1, &v->o, &proj_w, &proj_b, VJ_EPI_ADD, &v->x));             // x1 = x + o w' + b
-    VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &h, &v->mean2, &v->rstd2, &v->x1, &w2, &b2, eps));             // h   (R, C)
+    VJ_RUN(ctx, vj_attention_forward(ctx->st, &v->o, &v->lse, &v->qkv, &s->seg, &attention));      // o   (R, C)
+    VJ_RUN(ctx, vj_linear_forward(ctx->st, &v->x1, &v->o, &proj_w, &proj_b, VJ_EPI_ADD, &v->x));   // x1 = x + o w' + b
+    VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &h, &v->mean2, &v->rstd2, &v->x1, &w2, &b2, eps));   // h   (R, C)
     VJ_SCRATCH(ctx, &act, R, b->hidden);
-    VJ_RUN(ctx, vj_linear_forward(ctx->st, &act, &h, &fc1_w, &fc1_b, VJ_EPI_GELU, v->pre.data || ctx->measuring ? &v->pre : NULL));
-    if (y) VJ_RUN(ctx, vj_linear_forward(ctx->st, y, &act, &fc2_w, &fc2_b, VJ_EPI_ADD, &v->x1));             // y = x1 + act w' + b
+    VJ_RUN(ctx, vj_linear_forward(ctx->st, &act, &h, &fc1_w, &fc1_b, VJ_EPI_GELU,
+                                  v->pre.data || ctx->measuring ? &v->pre : NULL));
+    if (y)
+        VJ_RUN(ctx, vj_linear_forward(ctx->st, y, &act, &fc2_w, &fc2_b, VJ_EPI_ADD, &v->x1));   // y = x1 + act w' + b
     vj_arena_reset(&ctx->scratch, mark);
     return VJ_OK;
 }
@@ -163,7 +181,8 @@ vj_status vj_blocks_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_se
     return VJ_OK;
 }
 
-static vj_status mlp_backward(vj_ctx *ctx, const vj_blocks *b, int64_t i, const vj_block_saved *v, const vj_tensor *g, int64_t R)
+static vj_status mlp_backward(vj_ctx *ctx, const vj_blocks *b, int64_t i, const vj_block_saved *v, const vj_tensor *g,
+                              int64_t R)
 {
     const int64_t C = b->C;
     const vj_mark mark = vj_arena_mark(&ctx->scratch);
@@ -174,21 +193,24 @@ static vj_status mlp_backward(vj_ctx *ctx, const vj_blocks *b, int64_t i, const 
     VJ_SCRATCH(ctx, &dh, R, C);
     const vj_tensor fc2_w = matrix(b, i, P_FC2_W, C, b->hidden), fc1_w = matrix(b, i, P_FC1_W, b->hidden, C);
     const vj_tensor w2 = weight(b, i, P_NORM2_W), b2 = weight(b, i, P_NORM2_B);
-    const vj_tensor d_fc2_w = gradient(b, i, P_FC2_W), d_fc2_b = gradient(b, i, P_FC2_B), d_fc1_w = gradient(b, i, P_FC1_W), d_fc1_b = gradient(b, i, P_FC1_B);
+    const vj_tensor d_fc2_w = gradient(b, i, P_FC2_W), d_fc2_b = gradient(b, i, P_FC2_B),
+                    d_fc1_w = gradient(b, i, P_FC1_W), d_fc1_b = gradient(b, i, P_FC1_B);
     const vj_tensor d_w2 = gradient(b, i, P_NORM2_W), d_b2 = gradient(b, i, P_NORM2_B);
 
     VJ_RUN(ctx, vj_gelu_forward(ctx->st, &act, &v->pre));
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &d_fc2_w, &d_fc2_b, g, &act));
-    VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &dpre, g, &fc2_w, &v->pre));                               // dpre (R, hidden)
+    VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &dpre, g, &fc2_w, &v->pre));   // dpre (R, hidden)
     VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &h, NULL, NULL, &v->x1, &w2, &b2, eps));
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &d_fc1_w, &d_fc1_b, &dpre, &h));
-    VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &dh, &dpre, &fc1_w, NULL));                                // dh (R, C)
-    VJ_RUN(ctx, vj_layernorm_backward(ctx->st, g, &d_w2, &d_b2, &dh, &v->x1, &w2, &v->mean2, &v->rstd2, g)); // g += through LN2
+    VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &dh, &dpre, &fc1_w, NULL));   // dh (R, C)
+    VJ_RUN(ctx, vj_layernorm_backward(ctx->st, g, &d_w2, &d_b2, &dh, &v->x1, &w2, &v->mean2, &v->rstd2,
+                                      g));   // g += through LN2
     vj_arena_reset(&ctx->scratch, mark);
     return VJ_OK;
 }
 
-static vj_status attention_backward(vj_ctx *ctx, const vj_blocks *b, int64_t i, const vj_block_saved *v, const vj_tensor *g, const vj_sequences *s)
+static vj_status attention_backward(vj_ctx *ctx, const vj_blocks *b, int64_t i, const vj_block_saved *v,
+                                    const vj_tensor *g, const vj_sequences *s)
 {
     const int64_t R = s->rows, C = b->C;
     const vj_mark mark = vj_arena_mark(&ctx->scratch);
@@ -199,17 +221,20 @@ static vj_status attention_backward(vj_ctx *ctx, const vj_blocks *b, int64_t i, 
     VJ_SCRATCH(ctx, &h, R, C);
     const vj_tensor proj_w = matrix(b, i, P_PROJ_W, C, C), qkv_w = matrix(b, i, P_QKV_W, 3 * C, C);
     const vj_tensor w1 = weight(b, i, P_NORM1_W), b1 = weight(b, i, P_NORM1_B);
-    const vj_tensor d_proj_w = gradient(b, i, P_PROJ_W), d_proj_b = gradient(b, i, P_PROJ_B), d_qkv_w = gradient(b, i, P_QKV_W), d_qkv_b = gradient(b, i, P_QKV_B);
+    const vj_tensor d_proj_w = gradient(b, i, P_PROJ_W), d_proj_b = gradient(b, i, P_PROJ_B),
+                    d_qkv_w = gradient(b, i, P_QKV_W), d_qkv_b = gradient(b, i, P_QKV_B);
     const vj_tensor d_w1 = gradient(b, i, P_NORM1_W), d_b1 = gradient(b, i, P_NORM1_B);
 
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &d_proj_w, &d_proj_b, g, &v->o));
-    VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &d_o, g, &proj_w, NULL));                                  // do (R, C)
-    VJ_RUN(ctx, vj_attention_backward(ctx->st, &dqkv, &d_o, &v->o, &v->lse, &v->qkv, &s->seg, &attention));  // dqkv (R, 3C)
+    VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &d_o, g, &proj_w, NULL));   // do (R, C)
+    VJ_RUN(ctx,
+           vj_attention_backward(ctx->st, &dqkv, &d_o, &v->o, &v->lse, &v->qkv, &s->seg, &attention));   // dqkv (R, 3C)
     VJ_RUN(ctx, vj_rope_backward(ctx->st, &dqkv, &s->pos, &b->table, &b->rope));
     VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &h, NULL, NULL, &v->x, &w1, &b1, eps));
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &d_qkv_w, &d_qkv_b, &dqkv, &h));
-    VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &d_o, &dqkv, &qkv_w, NULL));                               // gradient of LN1's output
-    VJ_RUN(ctx, vj_layernorm_backward(ctx->st, g, &d_w1, &d_b1, &d_o, &v->x, &w1, &v->mean1, &v->rstd1, g)); // g += through LN1
+    VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &d_o, &dqkv, &qkv_w, NULL));   // gradient of LN1's output
+    VJ_RUN(ctx, vj_layernorm_backward(ctx->st, g, &d_w1, &d_b1, &d_o, &v->x, &w1, &v->mean1, &v->rstd1,
+                                      g));   // g += through LN1
     vj_arena_reset(&ctx->scratch, mark);
     return VJ_OK;
 }

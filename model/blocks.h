@@ -2,8 +2,9 @@
 //
 //   x1 = x + Attn(LN1(x)),  y = x1 + MLP(LN2(x1))           [spec/pretrain.md 1.4 to 1.7]
 //
-// Saved per block and row: x, qkv (rotated), o, x1, the pre-activation of the MLP, and the statistics of both norms and of
-// the softmax: 10 C floats and a few. LN and GELU outputs are made again in backward: they cost little and would be 6 C more.
+// Saved per block and row: x, qkv (rotated), o, x1, the pre-activation of the MLP, and the statistics of both norms and
+// of the softmax: 10 C floats and a few. LN and GELU outputs are made again in backward: they cost little and would be
+// 6 C more.
 #ifndef VJ_MODEL_BLOCKS_H
 #define VJ_MODEL_BLOCKS_H
 
@@ -31,15 +32,15 @@ typedef struct vj_blocks {
     vj_block_saved *saved;            // depth
 } vj_blocks;
 
-vj_status vj_blocks_create(vj_blocks *b, vj_store *store, int first, int64_t depth, int64_t C, int64_t heads, int64_t hidden,
-                           int rope_layout, int recompute) VJ_MUST_CHECK;
+vj_status vj_blocks_create(vj_blocks *b, vj_store *store, int first, int64_t depth, int64_t C, int64_t heads,
+                           int64_t hidden, int rope_layout, int recompute) VJ_MUST_CHECK;
 void vj_blocks_destroy(vj_blocks *b);
 size_t vj_rope_table_bytes(const vj_blocks *b, int64_t positions, vj_dtype real);
 // Fills the table at `address` (device memory of that size) for positions 0 .. positions - 1.
 vj_status vj_rope_table_fill(vj_blocks *b, void *address, int64_t positions, vj_stream *st) VJ_MUST_CHECK;
 
-// *x (R, C) goes in and the output of the last block comes out of it: other memory when training (the input is saved), the
-// same memory otherwise.
+// *x (R, C) goes in and the output of the last block comes out of it: other memory when training (the input is saved),
+// the same memory otherwise.
 vj_status vj_blocks_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequences *s) VJ_MUST_CHECK;
 // g (R, C): gradient of the output in, of the input out.
 vj_status vj_blocks_backward(vj_ctx *ctx, vj_blocks *b, const vj_tensor *g, const vj_sequences *s) VJ_MUST_CHECK;

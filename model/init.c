@@ -9,7 +9,8 @@ enum { PREDICTOR_STREAMS = 1024 };   // encoder parameters use the streams below
 void vj_init_param(const vj_layout *layout, int param, uint64_t seed, vj_dtype real, double *out)
 {
     const vj_param *p = &layout->params[param];
-    const uint32_t tag = VJ_TAG_INIT + (uint32_t)param + (strcmp(layout->network, "predictor") == 0 ? PREDICTOR_STREAMS : 0);
+    const uint32_t tag =
+        VJ_TAG_INIT + (uint32_t)param + (strcmp(layout->network, "predictor") == 0 ? PREDICTOR_STREAMS : 0);
     for (int64_t i = 0; i < p->count; i++) {
         double v = p->init == VJ_INIT_ONE ? 1 : 0;
         if (p->init == VJ_INIT_NORMAL) {

@@ -1,5 +1,5 @@
-// Official initialisation (spec/pretrain.md 1.8) from counter-based streams: the value of an element depends on the seed,
-// the parameter and the element, not on the order of anything.
+// Official initialisation (spec/pretrain.md 1.8) from counter-based streams: the value of an element depends on the
+// seed, the parameter and the element, not on the order of anything.
 #ifndef VJ_MODEL_INIT_H
 #define VJ_MODEL_INIT_H
 

@@ -15,7 +15,8 @@ int64_t vj_model_encoder_params(const vj_model_config *m)
 int64_t vj_model_predictor_params(const vj_model_config *m, int64_t mask_tokens)
 {
     const int64_t d = m->width, q = m->pred_width, hidden = 4 * q;
-    return d * q + q + q * mask_tokens + m->pred_depth * (4 * q * q + 2 * q * hidden + 9 * q + hidden) + 2 * q + q * d + d;
+    return d * q + q + q * mask_tokens + m->pred_depth * (4 * q * q + 2 * q * hidden + 9 * q + hidden) + 2 * q + q * d +
+           d;
 }
 
 int64_t vj_model_quantum(const vj_model_config *m)
@@ -31,7 +32,8 @@ static void unit(maker *k, const char *name)
     if (k->status == VJ_OK) k->status = vj_layout_unit(k->l, name);
 }
 
-static void param(maker *k, const char *prefix, const char *name, int rank, const int64_t *shape, vj_init init, double divisor)
+static void param(maker *k, const char *prefix, const char *name, int rank, const int64_t *shape, vj_init init,
+                  double divisor)
 {
     vj_param p = { .rank = rank, .trained = true, .init = init, .init_std = 0.02, .init_divisor = divisor };
     vj_format(p.name, sizeof p.name, "%s%s", prefix, name);
@@ -82,7 +84,8 @@ vj_status vj_encoder_layout(vj_layout **out, const vj_model_config *m, const cha
     maker k = { 0 };
     VJ_TRY(vj_layout_create(&k.l, network, quantum));
     unit(&k, "patch_embed");
-    param(&k, "", "patch_embed.proj.weight", 5, (const int64_t[]){ m->width, 3, m->tubelet, m->patch, m->patch }, VJ_INIT_NORMAL, 1);
+    param(&k, "", "patch_embed.proj.weight", 5, (const int64_t[]){ m->width, 3, m->tubelet, m->patch, m->patch },
+          VJ_INIT_NORMAL, 1);
     vector(&k, "", "patch_embed.proj.bias", m->width, VJ_INIT_ZERO);
     for (int64_t i = 0; i < m->depth; i++) {
         char name[40];
@@ -99,7 +102,9 @@ vj_status vj_encoder_layout(vj_layout **out, const vj_model_config *m, const cha
 vj_predictor_places vj_predictor_places_of(int64_t mask_tokens)
 {
     const int after = R_TOKENS + (int)mask_tokens;
-    return (vj_predictor_places){ .norm_w = after, .norm_b = after + 1, .proj_w = after + 2, .proj_b = after + 3, .blocks = after + 4 };
+    return (vj_predictor_places){
+        .norm_w = after, .norm_b = after + 1, .proj_w = after + 2, .proj_b = after + 3, .blocks = after + 4
+    };
 }
 
 vj_status vj_predictor_layout(vj_layout **out, const vj_model_config *m, int64_t mask_tokens, int64_t quantum)

@@ -6,7 +6,10 @@
 
 #include "runtime/base/str.h"
 
-typedef struct preset { const char *name; int64_t width, depth, heads, hidden, pred_width, pred_depth, pred_heads; } preset;
+typedef struct preset {
+    const char *name;
+    int64_t width, depth, heads, hidden, pred_width, pred_depth, pred_heads;
+} preset;
 
 // vit_giant and vit_giant_xformers have the same parameter count and are different models: 16 and 22 heads. The hidden
 // sizes of vit_gigantic are those that the published constructor really makes (ratio 4, not 64/13).
@@ -34,13 +37,16 @@ static const char *const recompute_names[] = { "none", "block", NULL };
     { .key = key_, .kind = VJ_FIELD_INT, .offset = AT(member), .help = help_, .i = { 0, low_, high_ } }
 
 const vj_field vj_model_fields[] = {
-    { .key = "model.preset", .kind = VJ_FIELD_TEXT, .offset = AT(preset), .help = "model size by name (spec/pretrain.md 1.9), or custom", .text = "vit_large", .i = { 0, 0, 32 } },
+    { .key = "model.preset", .kind = VJ_FIELD_TEXT, .offset = AT(preset),
+      .help = "model size by name (spec/pretrain.md 1.9), or custom", .text = "vit_large", .i = { 0, 0, 32 } },
     PLAIN_INT("model.width", width, "encoder width; 0: the preset's", 0, 16384),
     PLAIN_INT("model.depth", depth, "encoder blocks; 0: the preset's", 0, 256),
     PLAIN_INT("model.heads", heads, "encoder heads; 0: the preset's", 0, 256),
     PLAIN_INT("model.hidden", hidden, "hidden width of the encoder's MLP; 0: the preset's", 0, 65536),
-    { .key = "model.patch", .kind = VJ_FIELD_INT, .offset = AT(patch), .help = "patch size in pixels", .i = { 16, 1, 64 } },
-    { .key = "model.tubelet", .kind = VJ_FIELD_INT, .offset = AT(tubelet), .help = "frames of a tubelet", .i = { 2, 1, 16 } },
+    { .key = "model.patch", .kind = VJ_FIELD_INT, .offset = AT(patch),
+      .help = "patch size in pixels", .i = { 16, 1, 64 } },
+    { .key = "model.tubelet", .kind = VJ_FIELD_INT, .offset = AT(tubelet),
+      .help = "frames of a tubelet", .i = { 2, 1, 16 } },
     PLAIN_INT("model.pred_width", pred_width, "predictor width; 0: the preset's", 0, 16384),
     PLAIN_INT("model.pred_depth", pred_depth, "predictor blocks; 0: the preset's", 0, 256),
     PLAIN_INT("model.pred_heads", pred_heads, "predictor heads; 0: the preset's", 0, 256),
@@ -48,9 +54,11 @@ const vj_field vj_model_fields[] = {
     { .key = "model.rope_layout", .kind = VJ_FIELD_ENUM, .offset = AT(rope_layout), .names = rope_names,
       .help = "rotary embedding: tiled as published, or interleaved (V-JEPA 2.1)", .i = { VJ_ROPE_TILED, 0, 1 } },
     { .key = "model.recompute", .kind = VJ_FIELD_ENUM, .offset = AT(recompute), .names = recompute_names,
-      .help = "make activations again in backward: none, or per block (less memory, same bits)", .i = { VJ_RECOMPUTE_NONE, 0, 1 },
+      .help = "make activations again in backward: none, or per block (less memory, same bits)",
+      .i = { VJ_RECOMPUTE_NONE, 0, 1 },
       .flags = VJ_FIELD_MAY_CHANGE },
-    { .key = "model.loss_exponent", .kind = VJ_FIELD_INT, .offset = AT(loss_exponent), .help = "1: mean absolute error as in the paper; 2: half the mean square", .i = { 1, 1, 2 } },
+    { .key = "model.loss_exponent", .kind = VJ_FIELD_INT, .offset = AT(loss_exponent),
+      .help = "1: mean absolute error as in the paper; 2: half the mean square", .i = { 1, 1, 2 } },
     PLAIN_INT("model.shard_quantum", shard_quantum, "chunks of a unit; 0: 1024, or 8 below 30M parameters", 0, 65536),
     { .key = NULL, .kind = VJ_FIELD_END },
 };
@@ -73,8 +81,10 @@ vj_status vj_model_resolve(vj_model_config *m)
     for (int i = 0; i < PRESETS && !p; i++) p = strcmp(presets[i].name, m->preset) == 0 ? &presets[i] : NULL;
     if (!p) {
         const char *near = vj_nearest(m->preset, vj_model_preset_names());
-        VJ_FAIL(VJ_ERR_CONFIG, "model.preset: '%s' is unknown%s%s%s; there are quickstart, tiny, vit_tiny, vit_small, vit_base, vit_large, "
-                "vit_huge, vit_giant, vit_giant_xformers, vit_gigantic, vit_gigantic_xformers and custom",
+        VJ_FAIL(VJ_ERR_CONFIG,
+                "model.preset: '%s' is unknown%s%s%s; there are quickstart, tiny, vit_tiny, vit_small, vit_base, "
+                "vit_large, vit_huge, vit_giant, vit_giant_xformers, vit_gigantic, vit_gigantic_xformers "
+                "and custom",
                 m->preset, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
     }
     fill(&m->width, p->width);
@@ -89,9 +99,12 @@ vj_status vj_model_resolve(vj_model_config *m)
     if (m->loss_exponent == 0) m->loss_exponent = 1;
     VJ_CHECK(m->width && m->depth && m->heads && m->hidden, VJ_ERR_CONFIG,
              "model.preset=custom needs model.width, model.depth, model.heads and model.hidden");
-    VJ_CHECK(m->width % m->heads == 0, VJ_ERR_CONFIG, "model.width %lld is not a multiple of model.heads %lld", (long long)m->width, (long long)m->heads);
-    VJ_CHECK(m->pred_width % m->pred_heads == 0, VJ_ERR_CONFIG, "model.pred_width %lld is not a multiple of model.pred_heads %lld",
-             (long long)m->pred_width, (long long)m->pred_heads);
-    VJ_CHECK(m->width / m->heads <= 128 && m->pred_width / m->pred_heads <= 128, VJ_ERR_CONFIG, "heads wider than 128 channels are not supported");
+    VJ_CHECK(m->width % m->heads == 0, VJ_ERR_CONFIG, "model.width %lld is not a multiple of model.heads %lld",
+             (long long)m->width, (long long)m->heads);
+    VJ_CHECK(m->pred_width % m->pred_heads == 0, VJ_ERR_CONFIG,
+             "model.pred_width %lld is not a multiple of model.pred_heads %lld", (long long)m->pred_width,
+             (long long)m->pred_heads);
+    VJ_CHECK(m->width / m->heads <= 128 && m->pred_width / m->pred_heads <= 128, VJ_ERR_CONFIG,
+             "heads wider than 128 channels are not supported");
     return VJ_OK;
 }

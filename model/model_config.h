@@ -1,4 +1,5 @@
-// Configuration of encoder and predictor: keys `model.*`. Presets by the names of spec/pretrain.md 1.9 plus `quickstart`.
+// Configuration of encoder and predictor: keys `model.*`. Presets by the names of spec/pretrain.md 1.9 plus
+// `quickstart`.
 #ifndef VJ_MODEL_MODEL_CONFIG_H
 #define VJ_MODEL_MODEL_CONFIG_H
 
@@ -20,8 +21,8 @@ typedef struct vj_model_config {
 } vj_model_config;
 
 extern const vj_field vj_model_fields[];
-// Replaces zeros by the preset's values; VJ_ERR_CONFIG names an unknown preset and what exists, or sizes that do not fit
-// (width not a multiple of heads, ...). After it every member is concrete, except mask_tokens and shard_quantum.
+// Replaces zeros by the preset's values; VJ_ERR_CONFIG names an unknown preset and what exists, or sizes that do not
+// fit (width not a multiple of heads, ...). After it every member is concrete, except mask_tokens and shard_quantum.
 vj_status vj_model_resolve(vj_model_config *m) VJ_MUST_CHECK;
 const char *const *vj_model_preset_names(void);
 

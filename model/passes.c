@@ -16,7 +16,8 @@ static vj_tensor matrix(const vj_store *s, int param, int64_t out, int64_t in)
 static int64_t brick_of(const vj_vjepa *m) { return 3 * m->config.tubelet * m->config.patch * m->config.patch; }
 
 // bricks (R, 3tpp) of the listed tokens; each group's clips lie apart.
-static vj_status gather_bricks(vj_ctx *ctx, const vj_slot_plan *p, const vj_tensor *bricks, const vj_tensor *rows, bool context)
+static vj_status gather_bricks(vj_ctx *ctx, const vj_slot_plan *p, const vj_tensor *bricks, const vj_tensor *rows,
+                               bool context)
 {
     int64_t first = 0;
     for (int g = 0; g < p->n_groups; g++) {
@@ -29,7 +30,8 @@ static vj_status gather_bricks(vj_ctx *ctx, const vj_slot_plan *p, const vj_tens
 }
 
 // x (R, C): tokens of the listed patches. Patches are gathered before they are embedded: the rest is never computed.
-static vj_status embed(vj_vjepa *m, vj_ctx *ctx, vj_store *store, const vj_slot_plan *p, const vj_tensor *x, const vj_tensor *rows, bool context)
+static vj_status embed(vj_vjepa *m, vj_ctx *ctx, vj_store *store, const vj_slot_plan *p, const vj_tensor *x,
+                       const vj_tensor *rows, bool context)
 {
     const vj_mark mark = vj_arena_mark(&ctx->scratch);
     const vj_tensor w = matrix(store, E_PATCH_W, m->config.width, brick_of(m)), b = weight(store, E_PATCH_B);
@@ -111,7 +113,7 @@ vj_status vj_student_forward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj
     VJ_SCRATCH(ctx, &e, p->ctx.rows, q);
     VJ_TRY(token_table(m, ctx, &table));
     VJ_RUN(ctx, vj_linear_forward(ctx->st, &e, &s->z, &embed_w, &embed_b, VJ_EPI_NONE, NULL));
-    VJ_RUN(ctx, vj_rows_gather(ctx->st, &x, &e, &table, &p->pred_index));             // context rows and mask tokens (Rp, q)
+    VJ_RUN(ctx, vj_rows_gather(ctx->st, &x, &e, &table, &p->pred_index));   // context rows and mask tokens (Rp, q)
     vj_arena_reset(&ctx->scratch, mark);
     VJ_TRY(vj_blocks_forward(ctx, &m->predictor_blocks, &x, &p->pred));
 
@@ -122,7 +124,8 @@ vj_status vj_student_forward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj
     VJ_TRY(vj_tensor_alloc_1d(&ctx->saved, &s->tail_rstd, ctx->real, p->Rt));
     VJ_SAVED(ctx, &s->pred, p->Rt, C);
     VJ_RUN(ctx, vj_rows_gather(ctx->st, &s->tail, &x, NULL, &p->pred_tgt));
-    VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &s->tail_norm, &s->tail_mean, &s->tail_rstd, &s->tail, &norm_w, &norm_b, norm_eps));
+    VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &s->tail_norm, &s->tail_mean, &s->tail_rstd, &s->tail, &norm_w, &norm_b,
+                                     norm_eps));
     VJ_RUN(ctx, vj_linear_forward(ctx->st, &s->pred, &s->tail_norm, &proj_w, &proj_b, VJ_EPI_NONE, NULL));   // (Rt, C)
     return vj_unit_release(store, ctx->st, 0);
 }
@@ -132,7 +135,8 @@ static vj_status token_gradients(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p
 {
     int64_t first = 0;
     for (int i = 0; i < p->n_groups; i++) {
-        const vj_tensor rows = vj_rows(&p->pred_tgt, first, p->groups[i].tgt), d = vj_store_grad(m->predictor, R_TOKENS + p->groups[i].token);
+        const vj_tensor rows = vj_rows(&p->pred_tgt, first, p->groups[i].tgt),
+                        d = vj_store_grad(m->predictor, R_TOKENS + p->groups[i].token);
         VJ_RUN(ctx, vj_rows_sum(ctx->st, &d, g, &rows));
         first += p->groups[i].tgt;
     }
@@ -140,15 +144,19 @@ static vj_status token_gradients(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p
 }
 
 // From dpred to the gradient of z (Rc, C), in `dz`.
-static vj_status predictor_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_student_saved *s, const vj_tensor *dpred, const vj_tensor *dz)
+static vj_status predictor_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_student_saved *s,
+                                    const vj_tensor *dpred, const vj_tensor *dz)
 {
     const int64_t C = m->config.width, q = m->config.pred_width;
     vj_store *store = m->predictor;
     const vj_mark mark = vj_arena_mark(&ctx->scratch);
-    const vj_tensor embed_w = matrix(store, R_EMBED_W, q, C), proj_w = matrix(store, m->places.proj_w, C, q), norm_w = weight(store, m->places.norm_w);
+    const vj_tensor embed_w = matrix(store, R_EMBED_W, q, C), proj_w = matrix(store, m->places.proj_w, C, q),
+                    norm_w = weight(store, m->places.norm_w);
     const vj_tensor d_embed_w = vj_store_grad(store, R_EMBED_W), d_embed_b = vj_store_grad(store, R_EMBED_B);
-    const vj_tensor d_proj_w = vj_store_grad(store, m->places.proj_w), d_proj_b = vj_store_grad(store, m->places.proj_b);
-    const vj_tensor d_norm_w = vj_store_grad(store, m->places.norm_w), d_norm_b = vj_store_grad(store, m->places.norm_b);
+    const vj_tensor d_proj_w = vj_store_grad(store, m->places.proj_w),
+                    d_proj_b = vj_store_grad(store, m->places.proj_b);
+    const vj_tensor d_norm_w = vj_store_grad(store, m->places.norm_w),
+                    d_norm_b = vj_store_grad(store, m->places.norm_b);
     vj_tensor g, dt, de;
     VJ_SCRATCH(ctx, &g, p->pred.rows, q);
     VJ_TRY(vj_unit_gather(store, ctx->st, 0));
@@ -158,7 +166,8 @@ static vj_status predictor_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan
     VJ_SCRATCH(ctx, &dn, p->Rt, q);
     VJ_SCRATCH(ctx, &dt, p->Rt, q);
     VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &dn, dpred, &proj_w, NULL));                               // (Rt, q)
-    VJ_RUN(ctx, vj_layernorm_backward(ctx->st, &dt, &d_norm_w, &d_norm_b, &dn, &s->tail, &norm_w, &s->tail_mean, &s->tail_rstd, NULL));
+    VJ_RUN(ctx, vj_layernorm_backward(ctx->st, &dt, &d_norm_w, &d_norm_b, &dn, &s->tail, &norm_w, &s->tail_mean,
+                                      &s->tail_rstd, NULL));
     VJ_RUN(ctx, vj_rows_scatter(ctx->st, &g, &dt, &p->pred_tgt));                                            // (Rp, q)
     vj_arena_reset(&ctx->scratch, inner);
     VJ_TRY(vj_blocks_backward(ctx, &m->predictor_blocks, &g, &p->pred));
@@ -171,7 +180,8 @@ static vj_status predictor_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan
     return vj_unit_reduce(store, ctx->st, 0);
 }
 
-vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_student_saved *s, const vj_tensor *dpred)
+vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_student_saved *s,
+                              const vj_tensor *dpred)
 {
     const int64_t C = m->config.width;
     const int norm = vj_encoder_norm(m->config.depth), norm_unit = m->encoder_layout->n_units - 1;
@@ -180,14 +190,15 @@ vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, c
     VJ_SCRATCH(ctx, &dz, p->ctx.rows, C);
     VJ_SCRATCH(ctx, &g, p->ctx.rows, C);
     VJ_TRY(predictor_backward(m, ctx, p, s, dpred, &dz));
-    const vj_tensor w = weight(m->encoder, norm), d_w = vj_store_grad(m->encoder, norm), d_b = vj_store_grad(m->encoder, norm + 1);
+    const vj_tensor w = weight(m->encoder, norm), d_w = vj_store_grad(m->encoder, norm),
+                    d_b = vj_store_grad(m->encoder, norm + 1);
     VJ_TRY(vj_unit_gather(m->encoder, ctx->st, norm_unit));
     VJ_RUN(ctx, vj_layernorm_backward(ctx->st, &g, &d_w, &d_b, &dz, &s->x_last, &w, &s->mean, &s->rstd, NULL));
     VJ_TRY(vj_unit_reduce(m->encoder, ctx->st, norm_unit));
     VJ_TRY(vj_blocks_backward(ctx, &m->encoder_blocks, &g, &p->ctx));
 
     const vj_tensor dp_w = vj_store_grad(m->encoder, E_PATCH_W), dp_b = vj_store_grad(m->encoder, E_PATCH_B);
-    VJ_SCRATCH(ctx, &bricks, p->ctx.rows, brick_of(m));                                // gathered again: cheaper than kept
+    VJ_SCRATCH(ctx, &bricks, p->ctx.rows, brick_of(m));   // gathered again: cheaper than kept
     VJ_TRY(gather_bricks(ctx, p, &bricks, &p->rows_ctx, true));
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &dp_w, &dp_b, &g, &bricks));
     VJ_TRY(vj_unit_reduce(m->encoder, ctx->st, 0));

@@ -11,7 +11,10 @@ double vj_warmup_cosine(int64_t s, int64_t warmup, int64_t total, double start, 
     return lr > final ? lr : final;
 }
 
-double vj_linear_decay(int64_t s, int64_t total, double ref, double final) { return ref + share(s, total) * (final - ref); }
+double vj_linear_decay(int64_t s, int64_t total, double ref, double final)
+{
+    return ref + share(s, total) * (final - ref);
+}
 
 double vj_cosine_wd(int64_t s, int64_t total, double ref, double final)
 {
@@ -20,4 +23,7 @@ double vj_cosine_wd(int64_t s, int64_t total, double ref, double final)
     return wd < final ? wd : final;
 }
 
-double vj_linear_ema(int64_t s, int64_t total, double start, double end) { return start + share(s, total) * (end - start); }
+double vj_linear_ema(int64_t s, int64_t total, double start, double end)
+{
+    return start + share(s, total) * (end - start);
+}

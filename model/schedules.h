@@ -1,5 +1,5 @@
-// Schedules as pure functions of the step (spec/pretrain.md 5, 6.3). Learning rate and weight decay count from 1 (the first
-// optimiser step uses s = 1), the target encoder's momentum from 0.
+// Schedules as pure functions of the step (spec/pretrain.md 5, 6.3). Learning rate and weight decay count from 1 (the
+// first optimiser step uses s = 1), the target encoder's momentum from 0.
 #ifndef VJ_MODEL_SCHEDULES_H
 #define VJ_MODEL_SCHEDULES_H
 

@@ -1,5 +1,5 @@
-// From a slot of the loader to index tensors: which patches, at which places, in which order. Host work on int32 arrays that
-// lie in one staging buffer and go to the device in one copy.
+// From a slot of the loader to index tensors: which patches, at which places, in which order. Host work on int32 arrays
+// that lie in one staging buffer and go to the device in one copy.
 
 #include <string.h>
 
@@ -12,13 +12,14 @@ vj_plan_bound vj_plan_bound_of(const vj_model_config *c, const vj_slot_bound *b)
 {
     const int64_t N = (b->F / c->tubelet) * (b->height / c->patch) * (b->width / c->patch);
     vj_plan_bound p = { .all = b->clips * N, .segments = b->clips * b->n_pairs };
-    // One more token per clip than there are, so that "context {0}, predict every token" fits where one pair is configured.
+    // One more token per clip than there are, so that "context {0}, predict every token" fits where one pair is
+    // configured.
     const int64_t most = b->n_pairs * b->clips * (N + 1);
     p.ctx = b->ctx_rows > 0 ? b->ctx_rows : most;
     p.tgt = b->tgt_rows > 0 ? b->tgt_rows : most;
     p.pred = b->rows > 0 ? b->rows : most;
-    p.ints = up(p.all * 2) + up(p.all * 3) + up(p.ctx * 2) + up(p.ctx * 3) + 2 * up(p.ctx) + up(p.pred * 3) + up(p.pred) + 2 * up(p.tgt) +
-             3 * up(p.segments + b->clips + 1) + 16 * INTS;
+    p.ints = up(p.all * 2) + up(p.all * 3) + up(p.ctx * 2) + up(p.ctx * 3) + 2 * up(p.ctx) + up(p.pred * 3) +
+             up(p.pred) + 2 * up(p.tgt) + 3 * up(p.segments + b->clips + 1) + 16 * INTS;
     return p;
 }
 
@@ -52,7 +53,8 @@ typedef struct builder {
     vj_vjepa *m;
     const vj_slot *slot;
     vj_slot_plan *out;
-    int32_t *rows_all, *pos_all, *seg_all, *rows_ctx, *pos_ctx, *seg_ctx, *pos_pred, *seg_pred, *pred_index, *pred_ctx, *pred_tgt, *tgt_all;
+    int32_t *rows_all, *pos_all, *seg_all, *rows_ctx, *pos_ctx, *seg_ctx, *pos_pred, *seg_pred, *pred_index, *pred_ctx,
+        *pred_tgt, *tgt_all;
     double *weight;
     int64_t all, ctx, tgt, pred, segments;
 } builder;
@@ -73,7 +75,8 @@ static void place(int32_t *pos, const grid *n, int64_t id)
 // Sizes first: every id must be a token, every sum within the bound that sized the buffers.
 static vj_status check(const vj_vjepa *m, const vj_slot *slot, builder *b)
 {
-    VJ_CHECK(slot->n_groups >= 1 && slot->n_groups <= VJ_MAX_GROUPS, VJ_ERR_BUG, "a slot with %d groups", slot->n_groups);
+    VJ_CHECK(slot->n_groups >= 1 && slot->n_groups <= VJ_MAX_GROUPS, VJ_ERR_BUG, "a slot with %d groups",
+             slot->n_groups);
     int64_t clips = 0, values = 0;
     for (int i = 0; i < slot->n_groups; i++) {
         const vj_clip_group *g = &slot->groups[i];
@@ -86,9 +89,14 @@ static vj_status check(const vj_vjepa *m, const vj_slot *slot, builder *b)
         values += g->B * 3 * g->F * g->height * g->width;
         for (int k = 0; k < g->n_pairs; k++) {
             const vj_mask_pair *p = &g->pairs[k];
-            VJ_CHECK(p->K >= 1 && p->P >= 1, VJ_ERR_BUG, "a mask with %lld context and %lld target tokens", (long long)p->K, (long long)p->P);
-            for (int64_t j = 0; j < g->B * p->K; j++) VJ_CHECK(p->ctx[j] >= 0 && p->ctx[j] < N, VJ_ERR_DATA, "context token %d of %lld", p->ctx[j], (long long)N);
-            for (int64_t j = 0; j < g->B * p->P; j++) VJ_CHECK(p->tgt[j] >= 0 && p->tgt[j] < N, VJ_ERR_DATA, "target token %d of %lld", p->tgt[j], (long long)N);
+            VJ_CHECK(p->K >= 1 && p->P >= 1, VJ_ERR_BUG, "a mask with %lld context and %lld target tokens",
+                     (long long)p->K, (long long)p->P);
+            for (int64_t j = 0; j < g->B * p->K; j++)
+                VJ_CHECK(p->ctx[j] >= 0 && p->ctx[j] < N, VJ_ERR_DATA, "context token %d of %lld", p->ctx[j],
+                         (long long)N);
+            for (int64_t j = 0; j < g->B * p->P; j++)
+                VJ_CHECK(p->tgt[j] >= 0 && p->tgt[j] < N, VJ_ERR_DATA, "target token %d of %lld", p->tgt[j],
+                         (long long)N);
             b->ctx += g->B * p->K;
             b->tgt += g->B * p->P;
             b->segments += g->B;
@@ -97,9 +105,11 @@ static vj_status check(const vj_vjepa *m, const vj_slot *slot, builder *b)
     b->pred = b->ctx + b->tgt;
     const vj_plan_bound limit = vj_plan_bound_of(&m->config, &m->bound);
     VJ_CHECK(b->all <= limit.all && b->ctx <= limit.ctx && b->tgt <= limit.tgt && b->pred <= limit.pred, VJ_ERR_BUG,
-             "a slot of %lld tokens, %lld context, %lld target rows is larger than the bound (%lld, %lld, %lld)", (long long)b->all,
-             (long long)b->ctx, (long long)b->tgt, (long long)limit.all, (long long)limit.ctx, (long long)limit.tgt);
-    VJ_CHECK(values <= m->bound.clips * 3 * m->bound.F * m->bound.height * m->bound.width, VJ_ERR_BUG, "a slot's clips are larger than the bound");
+             "a slot of %lld tokens, %lld context, %lld target rows is larger than the bound (%lld, %lld, %lld)",
+             (long long)b->all, (long long)b->ctx, (long long)b->tgt, (long long)limit.all, (long long)limit.ctx,
+             (long long)limit.tgt);
+    VJ_CHECK(values <= m->bound.clips * 3 * m->bound.F * m->bound.height * m->bound.width, VJ_ERR_BUG,
+             "a slot's clips are larger than the bound");
     (void)clips;
     return VJ_OK;
 }
@@ -113,8 +123,8 @@ static int32_t *take(vj_vjepa *m, int64_t n)
 }
 
 // Context rows and target rows of one (group, pair, clip), everywhere they are named.
-static void fill_clip(builder *b, const vj_clip_group *g, const vj_mask_pair *p, const grid *n, int64_t clip, int64_t first_all, int token,
-                      double weight, int64_t *ctx, int64_t *tgt, int64_t *pred)
+static void fill_clip(builder *b, const vj_clip_group *g, const vj_mask_pair *p, const grid *n, int64_t clip,
+                      int64_t first_all, int token, double weight, int64_t *ctx, int64_t *tgt, int64_t *pred)
 {
     const int64_t N = n->gt * n->gh * n->gw;
     for (int64_t k = 0; k < p->K; k++, ++*ctx, ++*pred) {
@@ -204,7 +214,8 @@ static vj_status upload_clips(vj_vjepa *m, const vj_slot *slot, vj_slot_plan *ou
         const void *from = g->clips;
         if (g->dtype != m->real) {
             if (!m->clip_staging) {
-                m->clip_staging_bytes = (size_t)(m->bound.clips * 3 * m->bound.F * m->bound.height * m->bound.width) * size;
+                m->clip_staging_bytes =
+                    (size_t)(m->bound.clips * 3 * m->bound.F * m->bound.height * m->bound.width) * size;
                 VJ_TRY(vj_host_alloc(&m->clip_staging, m->clip_staging_bytes, "clips in the device's type"));
             }
             char *to = (char *)m->clip_staging + staged;

@@ -9,7 +9,7 @@
 #include "runtime/base/hash.h"
 #include "runtime/base/str.h"
 
-// ---- sizes ------------------------------------------------------------------------------------------------------------------
+// ---- sizes --------------------------------------------------------------------------------------------------------
 static int64_t positions_of(const vj_model_config *c, const vj_slot_bound *b)
 {
     int64_t n = b->F / c->tubelet;
@@ -36,7 +36,8 @@ static vj_status measure(vj_vjepa *m)
     const size_t real = vj_dtype_size(m->real);
     m->memory.saved = (int64_t)saved;
     m->memory.scratch = (int64_t)scratch;
-    m->memory.input = n.ints * 4 + n.tgt * (int64_t)real + vj_count(&plan.groups[0].clips) * (int64_t)real + (VJ_MAX_GROUPS + 4) * VJ_ALIGN;
+    m->memory.input = n.ints * 4 + n.tgt * (int64_t)real + vj_count(&plan.groups[0].clips) * (int64_t)real +
+                      (VJ_MAX_GROUPS + 4) * VJ_ALIGN;
     return VJ_OK;
 }
 
@@ -63,10 +64,12 @@ static vj_status make_tables(vj_vjepa *m)
     VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1));
     VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, m->device, m->real, m->training, m->bound.slots));
     const vj_model_config *c = &m->config;
-    VJ_TRY(vj_blocks_create(&m->encoder_blocks, m->encoder, E_BLOCKS, c->depth, c->width, c->heads, c->hidden, c->rope_layout, c->recompute));
-    VJ_TRY(vj_blocks_create(&m->target_blocks, m->target, E_BLOCKS, c->depth, c->width, c->heads, c->hidden, c->rope_layout, c->recompute));
-    return vj_blocks_create(&m->predictor_blocks, m->predictor, m->places.blocks, c->pred_depth, c->pred_width, c->pred_heads,
-                            4 * c->pred_width, c->rope_layout, c->recompute);
+    VJ_TRY(vj_blocks_create(&m->encoder_blocks, m->encoder, E_BLOCKS, c->depth, c->width, c->heads, c->hidden,
+                            c->rope_layout, c->recompute));
+    VJ_TRY(vj_blocks_create(&m->target_blocks, m->target, E_BLOCKS, c->depth, c->width, c->heads, c->hidden,
+                            c->rope_layout, c->recompute));
+    return vj_blocks_create(&m->predictor_blocks, m->predictor, m->places.blocks, c->pred_depth, c->pred_width,
+                            c->pred_heads, 4 * c->pred_width, c->rope_layout, c->recompute);
 }
 
 static void destroy_tables(vj_vjepa *m)
@@ -82,7 +85,8 @@ static void destroy_tables(vj_vjepa *m)
     vj_layout_destroy(&m->predictor_layout);
 }
 
-static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, bool training, vj_dtype real)
+static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound,
+                       bool training, vj_dtype real)
 {
     m->config = *config;
     m->mask_tokens = mask_tokens;
@@ -90,19 +94,21 @@ static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_
     m->training = training;
     m->real = real;
     VJ_TRY(vj_model_resolve(&m->config));
-    VJ_CHECK(mask_tokens >= 1 && mask_tokens <= 64, VJ_ERR_CONFIG, "%lld mask tokens: 1 to 64 are possible", (long long)mask_tokens);
-    VJ_CHECK(bound->clips >= 1 && bound->slots >= 1 && bound->F >= m->config.tubelet && bound->height >= m->config.patch &&
-                 bound->width >= m->config.patch && bound->n_pairs >= 1,
-             VJ_ERR_CONFIG, "clips of %lld frames, %lld x %lld pixels hold no patch of %lld x %lld x %lld", (long long)bound->F,
-             (long long)bound->height, (long long)bound->width, (long long)m->config.tubelet, (long long)m->config.patch, (long long)m->config.patch);
+    VJ_CHECK(mask_tokens >= 1 && mask_tokens <= 64, VJ_ERR_CONFIG, "%lld mask tokens: 1 to 64 are possible",
+             (long long)mask_tokens);
+    VJ_CHECK(bound->clips >= 1 && bound->slots >= 1 && bound->F >= m->config.tubelet &&
+                 bound->height >= m->config.patch && bound->width >= m->config.patch && bound->n_pairs >= 1,
+             VJ_ERR_CONFIG, "clips of %lld frames, %lld x %lld pixels hold no patch of %lld x %lld x %lld",
+             (long long)bound->F, (long long)bound->height, (long long)bound->width, (long long)m->config.tubelet,
+             (long long)m->config.patch, (long long)m->config.patch);
     VJ_TRY(make_tables(m));
     VJ_TRY(measure(m));
     count_state(m);
     return VJ_OK;
 }
 
-vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, bool training, vj_dtype real,
-                        vj_memory_plan *out)
+vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, bool training,
+                        vj_dtype real, vj_memory_plan *out)
 {
     vj_vjepa m = { 0 };
     vj_status status = begin(&m, config, mask_tokens, bound, training, real);
@@ -111,7 +117,7 @@ vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, cons
     return status;
 }
 
-// ---- life -------------------------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------------------------
 static int64_t chunks_of(const vj_layout *l) { return (int64_t)l->n_units * l->quantum; }
 
 static vj_status allocate(vj_vjepa *m)
@@ -131,22 +137,25 @@ static vj_status allocate(vj_vjepa *m)
     VJ_TRY(vj_host_alloc(&m->weight_staging, (size_t)n.tgt * sizeof(double), "row weights"));
 
     const int64_t positions = positions_of(&m->config, &m->bound);
-    const size_t e = vj_rope_table_bytes(&m->encoder_blocks, positions, m->real), r = vj_rope_table_bytes(&m->predictor_blocks, positions, m->real);
+    const size_t e = vj_rope_table_bytes(&m->encoder_blocks, positions, m->real),
+                 r = vj_rope_table_bytes(&m->predictor_blocks, positions, m->real);
     VJ_TRY(vj_device_alloc(m->device, &m->table_memory, e + r, "rotary tables"));
     VJ_TRY(vj_rope_table_fill(&m->encoder_blocks, m->table_memory, positions, m->ctx.st));
     m->target_blocks.table = m->encoder_blocks.table;
     VJ_TRY(vj_rope_table_fill(&m->predictor_blocks, (void *)((uintptr_t)m->table_memory + e), positions, m->ctx.st));
 
-    const int64_t chunks = chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout), sums = m->bound.slots + chunks;
+    const int64_t chunks = chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout),
+                  sums = m->bound.slots + chunks;
     VJ_TRY(vj_device_alloc(m->device, &m->sums_memory, (size_t)sums * sizeof(double), "sums"));
     VJ_TRY(vj_host_alloc(&m->host_sums, (size_t)sums * sizeof(double), "sums"));
     m->losses = vj_tensor_1d(m->sums_memory, VJ_F64, m->bound.slots);
-    m->square_sums = vj_tensor_1d((void *)((uintptr_t)m->sums_memory + (size_t)m->bound.slots * sizeof(double)), VJ_F64, chunks);
+    m->square_sums =
+        vj_tensor_1d((void *)((uintptr_t)m->sums_memory + (size_t)m->bound.slots * sizeof(double)), VJ_F64, chunks);
     return VJ_OK;
 }
 
-vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device, const vj_slot_bound *bound,
-                          bool training)
+vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
+                          const vj_slot_bound *bound, bool training)
 {
     *out = NULL;
     vj_vjepa *m = NULL;
@@ -179,7 +188,7 @@ void vj_vjepa_destroy(vj_vjepa **model)
     *model = NULL;
 }
 
-// ---- state -------------------------------------------------------------------------------------------------------------------
+// ---- state --------------------------------------------------------------------------------------------------------
 static vj_store *store_of(const vj_vjepa *m, vj_network network)
 {
     return network == VJ_ENCODER ? m->encoder : network == VJ_PREDICTOR ? m->predictor : m->target;
@@ -250,7 +259,8 @@ void vj_vjepa_digest(const vj_vjepa *m, char hex[65])
         for (int p = 0; p < l->n_params; p++) {
             char line[256];
             int at = snprintf(line, sizeof line, "%s.%s", l->network, l->params[p].name);
-            for (int i = 0; i < l->params[p].rank; i++) at += snprintf(line + at, sizeof line - (size_t)at, " %lld", (long long)l->params[p].shape[i]);
+            for (int i = 0; i < l->params[p].rank; i++)
+                at += snprintf(line + at, sizeof line - (size_t)at, " %lld", (long long)l->params[p].shape[i]);
             vj_sha256_add(&h, line, (size_t)at + 1);
         }
     }
@@ -258,11 +268,11 @@ void vj_vjepa_digest(const vj_vjepa *m, char hex[65])
     vj_hex(hex, digest, 32);
 }
 
-// ---- a step -------------------------------------------------------------------------------------------------------------------
+// ---- a step -------------------------------------------------------------------------------------------------------
 vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots)
 {
-    VJ_CHECK(m->training && n_slots >= 1 && n_slots <= m->bound.slots, VJ_ERR_BUG, "a step of %lld slots, at most %lld were announced",
-             (long long)n_slots, (long long)m->bound.slots);
+    VJ_CHECK(m->training && n_slots >= 1 && n_slots <= m->bound.slots, VJ_ERR_BUG,
+             "a step of %lld slots, at most %lld were announced", (long long)n_slots, (long long)m->bound.slots);
     m->slots = n_slots;
     m->slot = 0;
     memset(m->token_used, 0, sizeof m->token_used);
@@ -313,8 +323,13 @@ static vj_status adamw(vj_vjepa *m, vj_store *s, const vj_step_options *o, bool 
         // A mask token without a gradient in this step is left alone altogether, as the published optimiser does.
         const int token = p - R_TOKENS;
         if (predictor && token >= 0 && token < m->mask_tokens && !m->token_used[token]) continue;
-        const vj_adamw_spec spec = { .lr = o->lr, .weight_decay = s->layout->params[p].decay ? o->weight_decay : 0, .beta1 = o->beta1,
-                                     .beta2 = o->beta2, .eps = o->eps, .grad_scale = 1.0 / (double)m->slots, .step = o->adam_step };
+        const vj_adamw_spec spec = { .lr = o->lr,
+                                     .weight_decay = s->layout->params[p].decay ? o->weight_decay : 0,
+                                     .beta1 = o->beta1,
+                                     .beta2 = o->beta2,
+                                     .eps = o->eps,
+                                     .grad_scale = 1.0 / (double)m->slots,
+                                     .step = o->adam_step };
         const vj_tensor w = vj_store_param(s, VJ_STORE_PARAM, p), a = vj_store_param(s, VJ_STORE_EXP_AVG, p),
                         b = vj_store_param(s, VJ_STORE_EXP_AVG_SQ, p), g = vj_store_grad(s, p);
         VJ_TRY(vj_adamw(m->ctx.st, &w, &a, &b, &g, &spec));
@@ -324,18 +339,21 @@ static vj_status adamw(vj_vjepa *m, vj_store *s, const vj_step_options *o, bool 
 
 vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result *out)
 {
-    VJ_CHECK(m->slot == m->slots, VJ_ERR_BUG, "an update after %lld of %lld slots", (long long)m->slot, (long long)m->slots);
+    VJ_CHECK(m->slot == m->slots, VJ_ERR_BUG, "an update after %lld of %lld slots", (long long)m->slot,
+             (long long)m->slots);
     VJ_TRY(vj_store_step_end(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_step_end(m->predictor, m->ctx.st));
     int64_t chunks = 0;
     VJ_TRY(square_sums(m, m->encoder, &chunks));
     const int64_t encoder_chunks = chunks;
     VJ_TRY(square_sums(m, m->predictor, &chunks));
-    VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)(m->bound.slots + chunks) * sizeof(double)));
+    VJ_TRY(
+        vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)(m->bound.slots + chunks) * sizeof(double)));
     VJ_TRY(vj_stream_sync(m->ctx.st));
 
     double encoder = 0, predictor = 0;
-    for (int64_t i = 0; i < chunks; i++) *(i < encoder_chunks ? &encoder : &predictor) += m->host_sums[m->bound.slots + i];
+    for (int64_t i = 0; i < chunks; i++)
+        *(i < encoder_chunks ? &encoder : &predictor) += m->host_sums[m->bound.slots + i];
     const double scale = 1.0 / (double)m->slots;
     out->loss = tree_sum(m->host_sums, m->slots) * scale;
     out->grad_norm_encoder = sqrt(encoder) * scale;
@@ -347,13 +365,15 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
     VJ_TRY(adamw(m, m->encoder, o, false));
     VJ_TRY(adamw(m, m->predictor, o, true));
     for (int u = 0; u < m->encoder_layout->n_units; u++) {
-        const vj_tensor target = vj_store_unit(m->target, VJ_STORE_PARAM, u), online = vj_store_unit(m->encoder, VJ_STORE_PARAM, u);
+        const vj_tensor target = vj_store_unit(m->target, VJ_STORE_PARAM, u),
+                        online = vj_store_unit(m->encoder, VJ_STORE_PARAM, u);
         VJ_TRY(vj_ema(m->ctx.st, &target, &online, o->momentum));
     }
     return vj_stream_sync(m->ctx.st);
 }
 
-vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, double *target, int64_t capacity, int64_t *rows)
+vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, double *target, int64_t capacity,
+                           int64_t *rows)
 {
     vj_slot_plan plan;
     bool used[64];
@@ -361,7 +381,8 @@ vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, doubl
     vj_status status = vj_slot_plan_make(m, slot, &plan);
     memcpy(m->token_used, used, sizeof used);
     VJ_TRY(status);
-    VJ_CHECK(plan.Rt <= capacity, VJ_ERR_BUG, "%lld predicted rows do not fit into %lld", (long long)plan.Rt, (long long)capacity);
+    VJ_CHECK(plan.Rt <= capacity, VJ_ERR_BUG, "%lld predicted rows do not fit into %lld", (long long)plan.Rt,
+             (long long)capacity);
     *rows = plan.Rt;
     m->ctx.training = false;
     const vj_mark saved = vj_arena_mark(&m->ctx.saved), scratch = vj_arena_mark(&m->ctx.scratch);
@@ -380,17 +401,22 @@ vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, doubl
     return vj_stream_sync(m->ctx.st);
 }
 
-// ---- cost ---------------------------------------------------------------------------------------------------------------------
+// ---- cost ---------------------------------------------------------------------------------------------------------
 // Spec/pretrain.md 12.1 for one sequence of n tokens through `depth` blocks.
-static double blocks_flop(double n, double d, double hidden, double depth) { return depth * (8 * n * d * d + 4 * n * d * hidden + 4 * n * n * d); }
+static double blocks_flop(double n, double d, double hidden, double depth)
+{
+    return depth * (8 * n * d * d + 4 * n * d * hidden + 4 * n * n * d);
+}
 
 double vj_vjepa_slot_flop(const vj_model_config *c, const vj_slot *slot)
 {
-    const double d = (double)c->width, q = (double)c->pred_width, brick = (double)(3 * c->tubelet * c->patch * c->patch);
+    const double d = (double)c->width, q = (double)c->pred_width,
+                 brick = (double)(3 * c->tubelet * c->patch * c->patch);
     double total = 0;
     for (int i = 0; i < slot->n_groups; i++) {
         const vj_clip_group *g = &slot->groups[i];
-        const double N = (double)((g->F / c->tubelet) * (g->height / c->patch) * (g->width / c->patch)), B = (double)g->B;
+        const double N = (double)((g->F / c->tubelet) * (g->height / c->patch) * (g->width / c->patch)),
+                     B = (double)g->B;
         total += B * (blocks_flop(N, d, (double)c->hidden, (double)c->depth) + 2 * N * brick * d);
         for (int k = 0; k < g->n_pairs; k++) {
             const double K = (double)g->pairs[k].K, P = (double)g->pairs[k].P;

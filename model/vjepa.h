@@ -30,15 +30,16 @@ typedef struct vj_memory_plan {
 vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, bool training,
                         vj_dtype real, vj_memory_plan *out) VJ_MUST_CHECK;
 
-// FLOP of one step over `slots` slots (spec/pretrain.md 12.1 with gathered patches; multiply-add = 2; backward counts 2x,
-// recomputation earns nothing).
+// FLOP of one step over `slots` slots (spec/pretrain.md 12.1 with gathered patches; multiply-add = 2; backward counts
+// 2x, recomputation earns nothing).
 double vj_vjepa_slot_flop(const vj_model_config *config, const vj_slot *slot);
 
 // `training` false: no optimiser state, gradients or saved activations (evaluation of a checkpoint).
 vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
                           const vj_slot_bound *bound, bool training) VJ_MUST_CHECK;
 void vj_vjepa_destroy(vj_vjepa **m);
-// Official initialisation (spec/pretrain.md 1.8) from Philox streams keyed by (seed, parameter); target = copy of encoder.
+// Official initialisation (spec/pretrain.md 1.8) from Philox streams keyed by (seed, parameter); target = copy of
+// encoder.
 vj_status vj_vjepa_init(vj_vjepa *m, uint64_t seed) VJ_MUST_CHECK;
 
 typedef struct vj_step_options {
@@ -57,8 +58,8 @@ typedef struct vj_step_result {
 } vj_step_result;
 
 vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots) VJ_MUST_CHECK;
-// Target forward, context forward, predictor, loss, backward for one slot. Reads the slot's host memory before it returns
-// or before the next vj_vjepa_* call synchronises; the caller keeps the batch until vj_vjepa_update.
+// Target forward, context forward, predictor, loss, backward for one slot. Reads the slot's host memory before it
+// returns or before the next vj_vjepa_* call synchronises; the caller keeps the batch until vj_vjepa_update.
 vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot) VJ_MUST_CHECK;
 // Finite check first (nothing is changed when it fails), then AdamW, then EMA. Synchronises.
 vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *options, vj_step_result *out) VJ_MUST_CHECK;
@@ -66,17 +67,19 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *options, vj_step_r
 // Forward only, for held-out figures and parity: predictions and LN0 targets of every (group, pair) as host float64
 // arrays (B*P, C), in group-major, pair-minor order, concatenated; *rows their number. Buffers are the caller's, of
 // `capacity` rows. `pred` or `target` may be NULL.
-vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, double *target, int64_t capacity, int64_t *rows)
-    VJ_MUST_CHECK;
+vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, double *target, int64_t capacity,
+                           int64_t *rows) VJ_MUST_CHECK;
 
 // State, for checkpoints, parity and tests: layouts and per-unit flat tensors on the device.
 typedef enum vj_network { VJ_ENCODER, VJ_PREDICTOR, VJ_TARGET_ENCODER, VJ_NETWORKS } vj_network;
 typedef enum vj_buffer { VJ_BUF_PARAM, VJ_BUF_EXP_AVG, VJ_BUF_EXP_AVG_SQ, VJ_BUF_GRAD } vj_buffer;
 const vj_layout *vj_vjepa_layout(const vj_vjepa *m, vj_network network);
-// The whole unit on one rank; VJ_BUF_GRAD is the step's summed gradient (unscaled) after the last slot, before the next step.
+// The whole unit on one rank; VJ_BUF_GRAD is the step's summed gradient (unscaled) after the last slot, before the next
+// step.
 vj_tensor vj_vjepa_unit(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit);
 vj_status vj_vjepa_get_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, double *out) VJ_MUST_CHECK;
-vj_status vj_vjepa_set_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, const double *in) VJ_MUST_CHECK;
+vj_status vj_vjepa_set_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param,
+                             const double *in) VJ_MUST_CHECK;
 // SHA-256 over the names and shapes of all parameters: "another model's checkpoint".
 void vj_vjepa_digest(const vj_vjepa *m, char hex[65]);
 vj_stream *vj_vjepa_stream(const vj_vjepa *m);

@@ -13,8 +13,8 @@ typedef struct vj_group_rows {
     int token;                            // mask token
 } vj_group_rows;
 
-// A slot as the networks see it. Orders: all = group, clip, token; ctx and tgt = group, pair, clip, position; pred = group,
-// pair, clip: its context rows, then its target rows.
+// A slot as the networks see it. Orders: all = group, clip, token; ctx and tgt = group, pair, clip, position; pred =
+// group, pair, clip: its context rows, then its target rows.
 typedef struct vj_slot_plan {
     int n_groups;
     vj_group_rows groups[VJ_MAX_GROUPS];
@@ -66,14 +66,16 @@ vj_status vj_slot_plan_make(vj_vjepa *m, const vj_slot *slot, vj_slot_plan *out)
 void vj_slot_plan_largest(const vj_model_config *c, const vj_slot_bound *b, vj_dtype real, vj_slot_plan *out);
 
 // passes.c
-vj_status vj_target_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj_tensor *targets) VJ_MUST_CHECK;        // (Rt, C)
+vj_status vj_target_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p,
+                         vj_tensor *targets) VJ_MUST_CHECK;   // (Rt, C)
 typedef struct vj_student_saved {
     vj_tensor x_last, mean, rstd, z;      // encoder: before and after its final norm
     vj_tensor tail, tail_mean, tail_rstd, tail_norm;   // predictor: target rows before and after its norm
     vj_tensor pred;                       // (Rt, C)
 } vj_student_saved;
 vj_status vj_student_forward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj_student_saved *s) VJ_MUST_CHECK;
-vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_student_saved *s, const vj_tensor *dpred) VJ_MUST_CHECK;
+vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_student_saved *s,
+                              const vj_tensor *dpred) VJ_MUST_CHECK;
 // A whole slot: targets, predictions, loss into `loss` (1), backward.
 vj_status vj_slot_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_tensor *loss) VJ_MUST_CHECK;
 

@@ -1,9 +1,9 @@
 // Parameters, units and shards: pure arithmetic, the same for training, checkpoints and resharding (contracts 3).
 //
-// A unit is a flat buffer, gathered and released as a whole: one for the patch embedding, one per encoder block, one for
-// the final norm; predictor: one for embed + mask tokens + norm + projection, one per four blocks. Each parameter starts
-// on a multiple of 64 elements; a unit's length is a multiple of quantum * 64, whatever the number of ranks. Rank r of G
-// owns chunks floor(r*Q/G) .. floor((r+1)*Q/G) of every unit (a chunk is length / Q elements).
+// A unit is a flat buffer, gathered and released as a whole: one for the patch embedding, one per encoder block, one
+// for the final norm; predictor: one for embed + mask tokens + norm + projection, one per four blocks. Each parameter
+// starts on a multiple of 64 elements; a unit's length is a multiple of quantum * 64, whatever the number of ranks.
+// Rank r of G owns chunks floor(r*Q/G) .. floor((r+1)*Q/G) of every unit (a chunk is length / Q elements).
 #ifndef VJ_PARALLEL_LAYOUT_H
 #define VJ_PARALLEL_LAYOUT_H
 
