@@ -26,8 +26,17 @@
 
 static inline vj_model_config golden_config(void)
 {
-    vj_model_config c = { .width = 64, .depth = 2, .heads = 2, .hidden = 256, .patch = 8, .tubelet = 2, .pred_width = 48, .pred_depth = 2,
-                          .pred_heads = 2, .loss_exponent = 1, .shard_quantum = 8 };
+    vj_model_config c = { .width = 64,
+                          .depth = 2,
+                          .heads = 2,
+                          .hidden = 256,
+                          .patch = 8,
+                          .tubelet = 2,
+                          .pred_width = 48,
+                          .pred_depth = 2,
+                          .pred_heads = 2,
+                          .loss_exponent = 1,
+                          .shard_quantum = 8 };
     strcpy(c.preset, "custom");
     return c;
 }
@@ -41,7 +50,8 @@ static const int32_t golden_tgt1[] = { 1, 2, 3, 8, 9, 10, 11, 12, 20, 21, 0, 1, 
 static inline vj_slot golden_slot(const double *clips)
 {
     vj_slot s = { .n_groups = 1 };
-    s.groups[0] = (vj_clip_group){ .B = 2, .F = 4, .height = 32, .width = 32, .clips = clips, .dtype = VJ_F64, .n_pairs = 2 };
+    s.groups[0] =
+        (vj_clip_group){ .B = 2, .F = 4, .height = 32, .width = 32, .clips = clips, .dtype = VJ_F64, .n_pairs = 2 };
     s.groups[0].pairs[0] = (vj_mask_pair){ .K = 9, .P = 7, .ctx = golden_ctx0, .tgt = golden_tgt0 };
     s.groups[0].pairs[1] = (vj_mask_pair){ .K = 4, .P = 10, .ctx = golden_ctx1, .tgt = golden_tgt1 };
     return s;
@@ -59,7 +69,8 @@ static inline int golden_index(const vj_vjepa *m, vj_network network, int param)
 {
     if (network != VJ_PREDICTOR) return param;
     const vj_layout *l = vj_vjepa_layout(m, VJ_PREDICTOR);
-    const int encoder = vj_vjepa_layout(m, VJ_ENCODER)->n_params, first_block = vj_layout_find(l, "predictor_blocks.0.norm1.weight");
+    const int encoder = vj_vjepa_layout(m, VJ_ENCODER)->n_params,
+              first_block = vj_layout_find(l, "predictor_blocks.0.norm1.weight");
     const int heads = first_block - 4, blocks = l->n_params - first_block;
     if (param < heads) return encoder + param;
     if (param >= first_block) return encoder + heads + (param - first_block);
@@ -77,7 +88,11 @@ static inline void golden_fill(vj_vjepa *m)
             double *v = malloc((size_t)q->count * sizeof *v);
             for (int64_t i = 0; i < q->count; i++) {
                 const double u = sin((k + 1) * 0.7 + (double)i * 0.61803398875);
-                v[i] = norm && !bias ? 1 + 0.1 * u : norm ? 0.05 * u : bias ? 0.02 * u : strstr(q->name, "mask_tokens") ? 0.1 * u : 0.05 * u;
+                v[i] = norm && !bias                    ? 1 + 0.1 * u
+                       : norm                           ? 0.05 * u
+                       : bias                           ? 0.02 * u
+                       : strstr(q->name, "mask_tokens") ? 0.1 * u
+                                                        : 0.05 * u;
             }
             OK(vj_vjepa_set_param(m, (vj_network)n, VJ_BUF_PARAM, p, v));
             free(v);
@@ -113,7 +128,13 @@ static inline void golden_close(golden_model *g)
 
 static inline vj_step_options golden_options(int64_t step)
 {
-    return (vj_step_options){ .lr = 1e-3, .weight_decay = 0.04, .momentum = 0.99925, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = step };
+    return (vj_step_options){ .lr = 1e-3,
+                              .weight_decay = 0.04,
+                              .momentum = 0.99925,
+                              .beta1 = 0.9,
+                              .beta2 = 0.999,
+                              .eps = 1e-8,
+                              .adam_step = step };
 }
 
 static inline vj_step_result golden_step(golden_model *g, int64_t step)

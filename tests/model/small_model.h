@@ -1,5 +1,5 @@
-// A model small enough for finite differences and yet with everything in it: two groups of clips of different length (so two
-// mask tokens), not square, two masks, weights without zeros, a target encoder that is not the encoder.
+// A model small enough for finite differences and yet with everything in it: two groups of clips of different length
+// (so two mask tokens), not square, two masks, weights without zeros, a target encoder that is not the encoder.
 #ifndef VJ_TESTS_MODEL_SMALL_MODEL_H
 #define VJ_TESTS_MODEL_SMALL_MODEL_H
 
@@ -9,8 +9,17 @@ enum { SMALL_WIDTH = 24, SMALL_TOKENS = 4, SMALL_ROWS = 2 * (5 + 3) + 1 * (2 + 4
 
 static inline vj_model_config small_config(void)
 {
-    vj_model_config c = { .width = SMALL_WIDTH, .depth = 2, .heads = 2, .hidden = 40, .patch = 4, .tubelet = 2, .pred_width = 18,
-                          .pred_depth = 5, .pred_heads = 1, .loss_exponent = 1, .shard_quantum = 8 };
+    vj_model_config c = { .width = SMALL_WIDTH,
+                          .depth = 2,
+                          .heads = 2,
+                          .hidden = 40,
+                          .patch = 4,
+                          .tubelet = 2,
+                          .pred_width = 18,
+                          .pred_depth = 5,
+                          .pred_heads = 1,
+                          .loss_exponent = 1,
+                          .shard_quantum = 8 };
     strcpy(c.preset, "custom");
     return c;
 }
@@ -34,14 +43,24 @@ typedef struct small_model {
 static inline void small_slot(small_model *s, uint64_t seed)
 {
     static const int32_t ctx[2][2][8] = { { { 0, 3, 7, 11, 1, 2, 8, 9 }, { 5, 10, 6, 4 } }, { { 0, 4, 5 }, { 2, 3 } } };
-    static const int32_t tgt[2][2][10] = { { { 1, 2, 4, 5, 10, 0, 3, 5, 6, 11 }, { 0, 8, 11, 1, 7, 9 } }, { { 1, 3 }, { 0, 1, 4, 5 } } };
+    static const int32_t tgt[2][2][10] = { { { 1, 2, 4, 5, 10, 0, 3, 5, 6, 11 }, { 0, 8, 11, 1, 7, 9 } },
+                                           { { 1, 3 }, { 0, 1, 4, 5 } } };
     for (size_t i = 0; i < sizeof s->clips / sizeof s->clips[0]; i++) s->clips[i] = noise(seed * 1000003 + i);
     s->slot = (vj_slot){ .n_groups = 2 };
     vj_clip_group *g = s->slot.groups;
-    g[0] = (vj_clip_group){ .fpc_index = 0, .B = 2, .F = 4, .height = 8, .width = 12, .clips = s->clips, .dtype = VJ_F64, .n_pairs = 2 };
+    g[0] = (vj_clip_group){
+        .fpc_index = 0, .B = 2, .F = 4, .height = 8, .width = 12, .clips = s->clips, .dtype = VJ_F64, .n_pairs = 2
+    };
     g[0].pairs[0] = (vj_mask_pair){ .K = 4, .P = 5, .ctx = ctx[0][0], .tgt = tgt[0][0] };
     g[0].pairs[1] = (vj_mask_pair){ .K = 2, .P = 3, .ctx = ctx[0][1], .tgt = tgt[0][1] };
-    g[1] = (vj_clip_group){ .fpc_index = 2, .B = 1, .F = 2, .height = 8, .width = 12, .clips = s->clips + 2 * 3 * 4 * 8 * 12, .dtype = VJ_F64, .n_pairs = 2 };
+    g[1] = (vj_clip_group){ .fpc_index = 2,
+                            .B = 1,
+                            .F = 2,
+                            .height = 8,
+                            .width = 12,
+                            .clips = s->clips + 2 * 3 * 4 * 8 * 12,
+                            .dtype = VJ_F64,
+                            .n_pairs = 2 };
     g[1].pairs[0] = (vj_mask_pair){ .K = 3, .P = 2, .ctx = ctx[1][0], .tgt = tgt[1][0] };
     g[1].pairs[1] = (vj_mask_pair){ .K = 2, .P = 4, .ctx = ctx[1][1], .tgt = tgt[1][1] };
 }
@@ -70,7 +89,8 @@ static inline vj_slot_bound small_bound(int64_t slots)
     return (vj_slot_bound){ .clips = 3, .F = 4, .height = 8, .width = 12, .n_pairs = 2, .slots = slots };
 }
 
-static inline void small_open(small_model *s, const char *device, int threads, const vj_model_config *config, int64_t slots)
+static inline void small_open(small_model *s, const char *device, int threads, const vj_model_config *config,
+                              int64_t slots)
 {
     const vj_slot_bound bound = small_bound(slots);
     *s = (small_model){ 0 };
@@ -109,7 +129,8 @@ static inline void assert_same_state(vj_vjepa *a, vj_vjepa *b)
             double *x = all_of(a, (vj_network)n, (vj_buffer)k, &na), *y = all_of(b, (vj_network)n, (vj_buffer)k, &nb);
             assert_int_equal(na, nb);
             for (int64_t i = 0; i < na; i++) {
-                if (memcmp(&x[i], &y[i], sizeof x[i]) != 0) fail_msg("network %d, buffer %d, value %d: %.17g and %.17g", n, k, (int)i, x[i], y[i]);
+                if (memcmp(&x[i], &y[i], sizeof x[i]) != 0)
+                    fail_msg("network %d, buffer %d, value %d: %.17g and %.17g", n, k, (int)i, x[i], y[i]);
             }
             free(x);
             free(y);

@@ -130,7 +130,8 @@ static void names_shapes_and_decay(void **state)
     assert_ok(vj_encoder_layout(&e, &m, "encoder", 1024));
     assert_ok(vj_predictor_layout(&p, &m, 6, 1024));
     const vj_param *q = named(e, "patch_embed.proj.weight");
-    assert_true(q->rank == 5 && q->shape[0] == 1024 && q->shape[1] == 3 && q->shape[2] == 2 && q->shape[3] == 16 && q->shape[4] == 16);
+    assert_true(q->rank == 5 && q->shape[0] == 1024 && q->shape[1] == 3 && q->shape[2] == 2 && q->shape[3] == 16 &&
+                q->shape[4] == 16);
     assert_true(q->decay);
     q = named(e, "blocks.23.attn.qkv.weight");
     assert_true(q->rank == 2 && q->shape[0] == 3072 && q->shape[1] == 1024 && q->decay);
@@ -158,7 +159,8 @@ static void moments(const double *v, int64_t n, double *mean, double *deviation)
     *deviation = sqrt(*deviation);
 }
 
-// Spec/pretrain.md 1.8: sigma 0.02, output projections of block n (from 1) divided by sqrt(2n), zeros and ones elsewhere.
+// Spec/pretrain.md 1.8: sigma 0.02, output projections of block n (from 1) divided by sqrt(2n), zeros and ones
+// elsewhere.
 static void initial_values(void **state)
 {
     (void)state;
@@ -208,7 +210,10 @@ static void initial_values(void **state)
 static void flop_of_a_step(void **state)
 {
     (void)state;
-    static const struct { const char *name; double tera; } want[] = { { "vit_large", 3.57 }, { "vit_huge", 6.50 }, { "vit_giant_xformers", 9.82 } };
+    static const struct {
+        const char *name;
+        double tera;
+    } want[] = { { "vit_large", 3.57 }, { "vit_huge", 6.50 }, { "vit_giant_xformers", 9.82 } };
     for (int i = 0; i < 3; i++) {
         const vj_model_config m = preset(want[i].name);
         vj_slot s = { .n_groups = 1 };

@@ -1,9 +1,12 @@
-// The golden numbers of spec/pretrain.md 13.1: forward, loss, gradients, three training steps; on ref to 1e-10, on cpu and far
-// to the float32 tolerances.
+// The golden numbers of spec/pretrain.md 13.1: forward, loss, gradients, three training steps; on ref to 1e-10, on cpu
+// and far to the float32 tolerances.
 
 #include "tests/model/golden_model.h"
 
-static double tolerance(const golden_model *g, double f64, double f32) { return vj_device_real(g->device) == VJ_F64 ? f64 : f32; }
+static double tolerance(const golden_model *g, double f64, double f32)
+{
+    return vj_device_real(g->device) == VJ_F64 ? f64 : f32;
+}
 
 static void near(const char *what, double got, double want, double relative, double floor)
 {
@@ -46,10 +49,25 @@ static void check_predictions(golden_model *g)
     OK(vj_vjepa_predict(g->m, &g->slot, pred, target, 34, &rows));
     assert_int_equal(rows, 34);
     const double t = tolerance(g, 1e-10, 1e-4), f = tolerance(g, 1e-9, 1e-4);
-    static const struct { const char *name; int64_t first, n; double sum, l2, v[3], last; bool pred; } rowsets[] = {
-        { "pred 0", 0, 14, 7.40660727875, 27.1037304766, { .7761691541, .827530317, -1.110555331 }, -1.077190138, true },
+    static const struct { const char *name; int64_t first, n; double sum, l2, v[3], last; bool pred;
+    } rowsets[] = {
+        { "pred 0",
+          0,
+          14,
+          7.40660727875,
+          27.1037304766,
+          { .7761691541, .827530317, -1.110555331 },
+          -1.077190138,
+          true },
         { "target 0", 0, 14, 0, 29.9331116109, { -.7191750838, -.4833185927, .6532123647 }, 1.072360857, false },
-        { "pred 1", 14, 20, 10.6237504056, 32.4889819518, { .7774482097, .8299115558, -1.112684662 }, -1.080599762, true },
+        { "pred 1",
+          14,
+          20,
+          10.6237504056,
+          32.4889819518,
+          { .7774482097, .8299115558, -1.112684662 },
+          -1.080599762,
+          true },
         { "target 1", 14, 20, 0, 35.7769113867, { -.465021142, -.6606882404, .3223768654 }, -.8780926237, false },
     };
     for (int i = 0; i < 4; i++) {
@@ -88,7 +106,8 @@ static void check_gradients(golden_model *g)
         int64_t n = 0;
         double *v = param(g, gradients[i].network, VJ_BUF_GRAD, gradients[i].name, &n);
         near(gradients[i].name, l2(v, n), gradients[i].l2, t, floor);
-        // Elements are printed with ten digits, and in float32 a sign flip of the loss may move them: norms are the check there.
+        // Elements are printed with ten digits, and in float32 a sign flip of the loss may move them: norms are the
+        // check there.
         if (vj_device_real(g->device) == VJ_F64) {
             if (gradients[i].first != 0) near(gradients[i].name, v[0], gradients[i].first, 1e-8, 1e-14);
             if (gradients[i].last != 0) near(gradients[i].name, v[n - 1], gradients[i].last, 1e-8, 1e-14);
@@ -118,7 +137,9 @@ static void golden(const char *device)
         else {
             OK(vj_vjepa_step_begin(g.m, 1));
             OK(vj_vjepa_slot(g.m, &g.slot));
-            const vj_step_options o = { .lr = 0, .weight_decay = 0, .momentum = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = 4 };
+            const vj_step_options o = {
+                .lr = 0, .weight_decay = 0, .momentum = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = 4
+            };
             OK(vj_vjepa_update(g.m, &o, &r));
         }
         near("loss after an update", r.loss, after[s], tolerance(&g, 1e-10, s == 0 ? 1e-4 : 1e-3), 0);
@@ -156,6 +177,7 @@ static void golden_on_far(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(golden_on_ref), cmocka_unit_test(golden_on_cpu), cmocka_unit_test(golden_on_far) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(golden_on_ref), cmocka_unit_test(golden_on_cpu),
+                                        cmocka_unit_test(golden_on_far) };
     return cmocka_run_group_tests_name("model/golden", tests, NULL, NULL);
 }

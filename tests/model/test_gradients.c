@@ -1,7 +1,9 @@
-// Gradients of the whole model against finite differences of a loss that is computed here, from predictions and targets.
+// Gradients of the whole model against finite differences of a loss that is computed here, from predictions and
+// targets.
 //
-// Each parameter tensor is moved along a random direction; the slope of the loss along it must be the gradient's component.
-// A slot of two groups and two masks is in it, so weights of rows, mask tokens and their groups are checked as well.
+// Each parameter tensor is moved along a random direction; the slope of the loss along it must be the gradient's
+// component. A slot of two groups and two masks is in it, so weights of rows, mask tokens and their groups are checked
+// as well.
 
 #include "tests/model/small_model.h"
 
@@ -28,7 +30,8 @@ static double check_tensor(small_model *s, vj_network n, int p, int exponent, do
 {
     const vj_param *q = &vj_vjepa_layout(s->m, n)->params[p];
     const double step = 1e-5;
-    double *w = malloc((size_t)q->count * sizeof *w), *g = malloc((size_t)q->count * sizeof *g), *moved = malloc((size_t)q->count * sizeof *moved);
+    double *w = malloc((size_t)q->count * sizeof *w), *g = malloc((size_t)q->count * sizeof *g),
+           *moved = malloc((size_t)q->count * sizeof *moved);
     double slope = 0, norm = 0, loss[2];
     OK(vj_vjepa_get_param(s->m, n, VJ_BUF_PARAM, p, w));
     OK(vj_vjepa_get_param(s->m, n, VJ_BUF_GRAD, p, g));
@@ -40,7 +43,8 @@ static double check_tensor(small_model *s, vj_network n, int p, int exponent, do
     }
     for (int side = 0; side < 2; side++) {
         for (int64_t i = 0; i < q->count; i++) {
-            moved[i] = w[i] + (side ? -step : step) * noise(99000000 + (uint64_t)p * 100003 + (uint64_t)i + ((uint64_t)n << 40));
+            moved[i] = w[i] + (side ? -step : step) *
+                                  noise(99000000 + (uint64_t)p * 100003 + (uint64_t)i + ((uint64_t)n << 40));
         }
         OK(vj_vjepa_set_param(s->m, n, VJ_BUF_PARAM, p, moved));
         loss[side] = loss_of(s, exponent);
@@ -59,7 +63,9 @@ static void check_model(const vj_model_config *c, double tolerance)
     small_open(&s, "ref", 1, c, 1);
     const int exponent = (int)c->loss_exponent;
     vj_step_result r;
-    const vj_step_options still = { .lr = 0, .weight_decay = 0, .momentum = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = 1 };
+    const vj_step_options still = {
+        .lr = 0, .weight_decay = 0, .momentum = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = 1
+    };
     OK(vj_vjepa_step_begin(s.m, 1));
     OK(vj_vjepa_slot(s.m, &s.slot));
     OK(vj_vjepa_update(s.m, &still, &r));
@@ -70,7 +76,9 @@ static void check_model(const vj_model_config *c, double tolerance)
         for (int p = 0; p < l->n_params; p++) {
             const double error = check_tensor(&s, (vj_network)n, p, exponent, 0);
             worst = error > worst ? error : worst;
-            if (!(error < tolerance)) fail_msg("%s.%s: the slope differs by %.3g of the gradient's norm", l->network, l->params[p].name, error);
+            if (!(error < tolerance))
+                fail_msg("%s.%s: the slope differs by %.3g of the gradient's norm", l->network, l->params[p].name,
+                         error);
             if (p % 7 == 0 && check_tensor(&s, (vj_network)n, p, exponent, 1e-2) < tolerance) {   // this check can fail
                 fail_msg("%s.%s: a wrong gradient was not noticed", l->network, l->params[p].name);
             }

@@ -53,7 +53,8 @@ static void order_of_the_context_does_not_matter(void **state)
     o.ctx[2] = 5;   // another token, and another prediction
     predict(&o, after, NULL);
     assert_true(far_apart(before, after, PAIR_VALUES / 2) > 1e-4);
-    assert_true(far_apart(before + PAIR_VALUES / 2, after + PAIR_VALUES / 2, PAIR_VALUES / 2) < 1e-12);   // of that clip alone
+    assert_true(far_apart(before + PAIR_VALUES / 2, after + PAIR_VALUES / 2, PAIR_VALUES / 2) <
+                1e-12);   // of that clip alone
     small_close(&o.s);
 }
 
@@ -114,7 +115,8 @@ static void full_context_is_the_full_encoder(void **state)
         double mean = 0, variance = 0;
         for (int i = 0; i < SMALL_WIDTH; i++) mean += z[r * SMALL_WIDTH + i] / SMALL_WIDTH;
         for (int i = 0; i < SMALL_WIDTH; i++) variance += pow(z[r * SMALL_WIDTH + i] - mean, 2) / SMALL_WIDTH;
-        for (int i = 0; i < SMALL_WIDTH; i++) z[r * SMALL_WIDTH + i] = (z[r * SMALL_WIDTH + i] - mean) / sqrt(variance + 1e-5);
+        for (int i = 0; i < SMALL_WIDTH; i++)
+            z[r * SMALL_WIDTH + i] = (z[r * SMALL_WIDTH + i] - mean) / sqrt(variance + 1e-5);
     }
     assert_true(far_apart(z, t, 24 * SMALL_WIDTH) < 1e-12);
     small_close(&s);
@@ -123,7 +125,8 @@ static void full_context_is_the_full_encoder(void **state)
 static void compare_target(small_model *s, vj_network with, const double *values)
 {
     int64_t n, m;
-    double *target = all_of(s->m, VJ_TARGET_ENCODER, VJ_BUF_PARAM, &n), *other = values ? NULL : all_of(s->m, with, VJ_BUF_PARAM, &m);
+    double *target = all_of(s->m, VJ_TARGET_ENCODER, VJ_BUF_PARAM, &n),
+           *other = values ? NULL : all_of(s->m, with, VJ_BUF_PARAM, &m);
     assert_memory_equal(target, values ? values : other, (size_t)n * sizeof *target);
     free(target);
     free(other);
@@ -141,7 +144,8 @@ static void ends_of_the_average(void **state)
         vj_step_options o = golden_options(1);
         vj_step_result r;
         int64_t n;
-        double *before = all_of(s.m, VJ_TARGET_ENCODER, VJ_BUF_PARAM, &n), *online = all_of(s.m, VJ_ENCODER, VJ_BUF_PARAM, &n);
+        double *before = all_of(s.m, VJ_TARGET_ENCODER, VJ_BUF_PARAM, &n),
+               *online = all_of(s.m, VJ_ENCODER, VJ_BUF_PARAM, &n);
         o.momentum = 1;
         OK(vj_vjepa_step_begin(s.m, 1));
         OK(vj_vjepa_slot(s.m, &s.slot));
@@ -177,7 +181,8 @@ static void position_zero_is_not_rotated(void **state)
             s.slot.n_groups = 1;
             s.slot.groups[0].B = 1;
             s.slot.groups[0].n_pairs = 1;
-            s.slot.groups[0].pairs[0] = (vj_mask_pair){ .K = 1, .P = 1, .ctx = place ? two : first, .tgt = place ? two + 1 : first };
+            s.slot.groups[0].pairs[0] =
+                (vj_mask_pair){ .K = 1, .P = 1, .ctx = place ? two : first, .tgt = place ? two + 1 : first };
             int64_t rows;
             OK(vj_vjepa_predict(s.m, &s.slot, pred[layout], NULL, 1, &rows));
             small_close(&s);
@@ -195,7 +200,9 @@ static void every_pair_weighs_the_same(void **state)
     small_model s;
     small_open(&s, "ref", 1, &c, 1);
     const vj_slot whole = s.slot;
-    const vj_step_options still = { .lr = 0, .weight_decay = 0, .momentum = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = 1 };
+    const vj_step_options still = {
+        .lr = 0, .weight_decay = 0, .momentum = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = 1
+    };
     vj_step_result r;
     double loss[3];
     int64_t n[2];
@@ -215,7 +222,8 @@ static void every_pair_weighs_the_same(void **state)
     }
     assert_true(fabs(loss[2] - (2 * loss[0] + loss[1]) / 3) < 1e-14);
     for (int k = 0; k < 2; k++) {
-        for (int64_t i = 0; i < n[k]; i++) assert_true(fabs(gradient[2][k][i] - (2 * gradient[0][k][i] + gradient[1][k][i]) / 3) < 1e-13);
+        for (int64_t i = 0; i < n[k]; i++)
+            assert_true(fabs(gradient[2][k][i] - (2 * gradient[0][k][i] + gradient[1][k][i]) / 3) < 1e-13);
         for (int part = 0; part < 3; part++) free(gradient[part][k]);
     }
     small_close(&s);
@@ -231,7 +239,8 @@ static void unused_mask_tokens_are_left_alone(void **state)
     const vj_layout *l = vj_vjepa_layout(s.m, VJ_PREDICTOR);
     double before[SMALL_TOKENS][18], after[18], moment[18];
     const int first = vj_layout_find(l, "mask_tokens.0");
-    for (int i = 0; i < SMALL_TOKENS; i++) OK(vj_vjepa_get_param(s.m, VJ_PREDICTOR, VJ_BUF_PARAM, first + i, before[i]));
+    for (int i = 0; i < SMALL_TOKENS; i++)
+        OK(vj_vjepa_get_param(s.m, VJ_PREDICTOR, VJ_BUF_PARAM, first + i, before[i]));
     for (int64_t step = 1; step <= 2; step++) (void)small_step(&s, step);
     for (int i = 0; i < SMALL_TOKENS; i++) {
         OK(vj_vjepa_get_param(s.m, VJ_PREDICTOR, VJ_BUF_PARAM, first + i, after));

@@ -62,11 +62,14 @@ static void ends_are_not_passed(void **state)
         assert_true(vj_warmup_cosine(s, 10, 100, 1e-4, 1e-3, 1e-5) >= 1e-5);
         assert_true(vj_warmup_cosine(s, 10, 100, 1e-4, 1e-3, 1e-5) <= 1e-3 + 1e-18);
     }
-    for (int64_t s = 1; s <= 100; s++) assert_true(vj_cosine_wd(s, 100, 0.04, 0.4) > vj_cosine_wd(s - 1, 100, 0.04, 0.4));
+    for (int64_t s = 1; s <= 100; s++)
+        assert_true(vj_cosine_wd(s, 100, 0.04, 0.4) > vj_cosine_wd(s - 1, 100, 0.04, 0.4));
     for (int64_t s = 11; s < 100; s++) {
-        assert_true(vj_warmup_cosine(s, 10, 100, 1e-4, 1e-3, 1e-5) < vj_warmup_cosine(s - 1, 10, 100, 1e-4, 1e-3, 1e-5));
+        assert_true(vj_warmup_cosine(s, 10, 100, 1e-4, 1e-3, 1e-5) <
+                    vj_warmup_cosine(s - 1, 10, 100, 1e-4, 1e-3, 1e-5));
     }
-    assert_true(isfinite(vj_warmup_cosine(0, 0, 0, 1e-4, 1e-3, 1e-3)) && isfinite(vj_linear_decay(1, 0, 1, 0)));   // no steps at all
+    assert_true(isfinite(vj_warmup_cosine(0, 0, 0, 1e-4, 1e-3, 1e-3)) &&
+                isfinite(vj_linear_decay(1, 0, 1, 0)));   // no steps at all
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-// The step as a machine: equal bits for any number of threads and on far, the tree over slots, what happens to numbers that
-// are not finite, memory that is planned and never asked for again, slots that do not fit.
+// The step as a machine: equal bits for any number of threads and on far, the tree over slots, what happens to numbers
+// that are not finite, memory that is planned and never asked for again, slots that do not fit.
 
 #include <malloc.h>
 
@@ -8,14 +8,23 @@
 // Private to runtime/: every queued item of the far device waits this long first.
 void vj_far_delay(vj_device *device, int microseconds);
 
-// ---- a model with enough rows for several tiles of everything ----------------------------------------------------------------
+// ---- a model with enough rows for several tiles of everything -----------------------------------------------------
 typedef struct wide { vj_device *device; vj_vjepa *m; float *clips; int32_t *ids; vj_slot slot; } wide;
 enum { WIDE_TOKENS = 2 * 12 * 12, WIDE_VALUES = 3 * 3 * 4 * 96 * 96 };
 
 static void wide_open(wide *w, const char *device, int threads)
 {
-    vj_model_config c = { .width = 96, .depth = 2, .heads = 3, .hidden = 384, .patch = 8, .tubelet = 2, .pred_width = 60, .pred_depth = 2,
-                          .pred_heads = 3, .loss_exponent = 1, .shard_quantum = 8 };
+    vj_model_config c = { .width = 96,
+                          .depth = 2,
+                          .heads = 3,
+                          .hidden = 384,
+                          .patch = 8,
+                          .tubelet = 2,
+                          .pred_width = 60,
+                          .pred_depth = 2,
+                          .pred_heads = 3,
+                          .loss_exponent = 1,
+                          .shard_quantum = 8 };
     strcpy(c.preset, "custom");
     const vj_slot_bound bound = { .clips = 3, .F = 4, .height = 96, .width = 96, .n_pairs = 2, .slots = 1 };
     *w = (wide){ .clips = malloc(WIDE_VALUES * sizeof(float)), .ids = malloc(4 * 3 * WIDE_TOKENS * sizeof(int32_t)) };
@@ -24,14 +33,16 @@ static void wide_open(wide *w, const char *device, int threads)
     OK(vj_vjepa_init(w->m, 5));
     for (int i = 0; i < WIDE_VALUES; i++) w->clips[i] = (float)noise((uint64_t)i);
     w->slot = (vj_slot){ .n_groups = 1 };
-    w->slot.groups[0] = (vj_clip_group){ .B = 3, .F = 4, .height = 96, .width = 96, .clips = w->clips, .dtype = VJ_F32, .n_pairs = 2 };
+    w->slot.groups[0] =
+        (vj_clip_group){ .B = 3, .F = 4, .height = 96, .width = 96, .clips = w->clips, .dtype = VJ_F32, .n_pairs = 2 };
     static const int64_t K[2] = { 97, 31 }, P[2] = { 151, 211 };
     int32_t *at = w->ids;
     for (int k = 0; k < 2; k++) {   // a stride without a common factor with 288 walks over distinct tokens
         w->slot.groups[0].pairs[k] = (vj_mask_pair){ .K = K[k], .P = P[k], .ctx = at, .tgt = at + 3 * K[k] };
         for (int b = 0; b < 3; b++) {
             for (int i = 0; i < K[k]; i++) at[b * K[k] + i] = (int32_t)((b * 17 + i * 5) % WIDE_TOKENS);
-            for (int i = 0; i < P[k]; i++) at[3 * K[k] + b * P[k] + i] = (int32_t)((b * 17 + (i + K[k]) * 5) % WIDE_TOKENS);
+            for (int i = 0; i < P[k]; i++)
+                at[3 * K[k] + b * P[k] + i] = (int32_t)((b * 17 + (i + K[k]) * 5) % WIDE_TOKENS);
         }
         at += 3 * (K[k] + P[k]);
     }
@@ -74,8 +85,8 @@ static void threads_change_no_bit(void **state)
     }
 }
 
-// Host code that touched device memory would fault; host code that did not wait would read stale bytes, so items are slow.
-// The ids of a slot may be overwritten once vj_vjepa_slot has returned; its clips once the step is done.
+// Host code that touched device memory would fault; host code that did not wait would read stale bytes, so items are
+// slow. The ids of a slot may be overwritten once vj_vjepa_slot has returned; its clips once the step is done.
 static void far_gives_the_bits_of_cpu(void **state)
 {
     (void)state;
@@ -102,7 +113,7 @@ static void far_gives_the_bits_of_cpu(void **state)
     wide_close(&b);
 }
 
-// ---- several slots ------------------------------------------------------------------------------------------------------------
+// ---- several slots ------------------------------------------------------------------------------------------------
 enum { SLOTS = 5 };
 
 // (((0 + 1) + (2 + 3)) + 4): the sum that the model must have made, in float32.
@@ -120,7 +131,9 @@ static void slots_sum_in_a_tree(void **state)
     small_open(&alone, "cpu", 1, &c, 1);
     double *each[2][SLOTS], losses[SLOTS];
     int64_t n[2];
-    const vj_step_options still = { .lr = 0, .weight_decay = 0, .momentum = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = 1 };
+    const vj_step_options still = {
+        .lr = 0, .weight_decay = 0, .momentum = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = 1
+    };
     vj_step_result r;
     for (int v = 0; v < SLOTS; v++) {
         small_slot(&alone, 100 + (uint64_t)v);
@@ -132,9 +145,13 @@ static void slots_sum_in_a_tree(void **state)
     }
     small_close(&alone);
 
-    small_open(&together[0], "cpu", 1, &c, SLOTS);
-    vj_vjepa *m = together[0].m;
-    for (int step = 0; step < 2; step++) {   // the second step finds accumulators that the first one left
+    for (int step = 0; step < 4; step++) {   // every second step finds accumulators that the one before it left
+        if (step % 2 == 0) {
+            if (step == 2) small_close(&together[0]);
+            small_open(&together[0], step ? "far" : "cpu", 1, &c, SLOTS);
+            if (step == 2) vj_far_delay(together[0].device, 100);
+        }
+        vj_vjepa *m = together[0].m;
         OK(vj_vjepa_step_begin(m, SLOTS));
         for (int v = 0; v < SLOTS; v++) {
             small_slot(&together[v], 100 + (uint64_t)v);
@@ -182,7 +199,8 @@ static void the_mean_over_slots_is_the_gradient(void **state)
     assert_true(x.loss == y.loss && x.grad_norm == y.grad_norm);
     for (int n = VJ_ENCODER; n <= VJ_TARGET_ENCODER; n++) {
         int64_t count;
-        double *a = all_of(one.m, (vj_network)n, VJ_BUF_PARAM, &count), *b = all_of(two.m, (vj_network)n, VJ_BUF_PARAM, &count);
+        double *a = all_of(one.m, (vj_network)n, VJ_BUF_PARAM, &count),
+               *b = all_of(two.m, (vj_network)n, VJ_BUF_PARAM, &count);
         assert_memory_equal(a, b, (size_t)count * sizeof *a);
         free(a);
         free(b);
@@ -191,7 +209,7 @@ static void the_mean_over_slots_is_the_gradient(void **state)
     small_close(&two);
 }
 
-// ---- numbers that are not finite --------------------------------------------------------------------------------------------
+// ---- numbers that are not finite ----------------------------------------------------------------------------------
 static void nothing_changes_when_a_number_is_not_finite(void **state)
 {
     (void)state;
@@ -243,10 +261,11 @@ static void one_bad_gradient_is_enough(void **state)
     small_close(&s);
 }
 
-// ---- memory -----------------------------------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------------------------
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 // Calls of the allocator by the program itself, and by the libraries it uses (the GEMM library takes packing buffers).
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
+    *__libc_memalign(size_t, size_t);
 extern char __executable_start, etext;
 static _Atomic int64_t ours, theirs;
 
@@ -281,9 +300,11 @@ static void a_step_allocates_nothing(void **state)
             wide w;
             wide_open(&w, devices[d], threads);
             for (int64_t step = 1; step <= (d ? 3 : 1); step++) (void)wide_step(&w, step);
-            const int64_t host = vj_host_alloc_calls(), device = vj_device_bytes(w.device), program = ours, libraries = theirs;
+            const int64_t host = vj_host_alloc_calls(), device = vj_device_bytes(w.device), program = ours,
+                          libraries = theirs;
             (void)wide_step(&w, 4);
-            print_message("%s, %d threads: %d allocations of the program, %d of libraries\n", devices[d], threads, (int)(ours - program), (int)(theirs - libraries));
+            print_message("%s, %d threads: %d allocations of the program, %d of libraries\n", devices[d], threads,
+                          (int)(ours - program), (int)(theirs - libraries));
             assert_int_equal(ours - program, 0);
             assert_int_equal(vj_host_alloc_calls() - host, 0);
             assert_int_equal(vj_device_bytes(w.device) - device, 0);
@@ -315,11 +336,13 @@ static void memory_is_as_planned(void **state)
             OK(vj_vjepa_plan(&c, SMALL_TOKENS, &bound, training, VJ_F32, &plan));
             OK(vj_vjepa_create(&m, &c, SMALL_TOKENS, device, &bound, training));
             assert_memory_equal(&plan, vj_vjepa_memory(m), sizeof plan);
-            const int64_t real = 4 * (vj_layout_length(vj_vjepa_layout(m, VJ_ENCODER)) + vj_layout_length(vj_vjepa_layout(m, VJ_PREDICTOR)));
+            const int64_t real = 4 * (vj_layout_length(vj_vjepa_layout(m, VJ_ENCODER)) +
+                                      vj_layout_length(vj_vjepa_layout(m, VJ_PREDICTOR)));
             assert_int_equal(plan.params, real);
             assert_int_equal(plan.moments, training ? 2 * real : 0);
             assert_int_equal(plan.gradients, training ? 3 * real : 0);   // four slots
-            assert_int_equal(plan.total, plan.params + plan.moments + plan.target + plan.gradients + plan.saved + plan.scratch + plan.input);
+            assert_int_equal(plan.total, plan.params + plan.moments + plan.target + plan.gradients + plan.saved +
+                                             plan.scratch + plan.input);
             assert_true(vj_device_bytes(device) >= plan.total && vj_device_bytes(device) < plan.total + 32 * 4096);
             vj_vjepa_destroy(&m);
             vj_device_close(&device);
@@ -327,12 +350,13 @@ static void memory_is_as_planned(void **state)
     }
 }
 
-// ---- slots that are wrong ---------------------------------------------------------------------------------------------------
+// ---- slots that are wrong -----------------------------------------------------------------------------------------
 static void refused(small_model *s, vj_status want, const char *part)
 {
     OK(vj_vjepa_step_begin(s->m, 1));
     const vj_status got = vj_vjepa_slot(s->m, &s->slot);
-    if (got != want || strstr(vj_error_text(), part) == NULL) fail_msg("status %d, message '%s'; expected %d, '%s'", got, vj_error_text(), want, part);
+    if (got != want || strstr(vj_error_text(), part) == NULL)
+        fail_msg("status %d, message '%s'; expected %d, '%s'", got, vj_error_text(), want, part);
     small_slot(s, 1);
 }
 

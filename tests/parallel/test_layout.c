@@ -23,7 +23,8 @@ static vj_param matrix(const char *name, int64_t rows, int64_t columns)
 static vj_layout *two_units(int64_t quantum)
 {
     vj_layout *l = NULL;
-    const vj_param params[] = { matrix("a.weight", 5, 13), vector("a.bias", 3), vector("n.weight", 64), matrix("b.bias_table", 7, 9) };
+    const vj_param params[] = { matrix("a.weight", 5, 13), vector("a.bias", 3), vector("n.weight", 64),
+                                matrix("b.bias_table", 7, 9) };
     assert_ok(vj_layout_create(&l, "encoder", quantum));
     assert_ok(vj_layout_unit(l, "first"));
     assert_ok(vj_layout_param(l, &params[0]));
@@ -40,7 +41,10 @@ static void parameters_start_aligned(void **state)
     vj_layout *l = two_units(8);
     assert_int_equal(l->n_units, 2);
     assert_int_equal(l->n_params, 4);
-    static const struct { int unit; int64_t offset, count; } want[4] = { { 0, 0, 65 }, { 0, 128, 3 }, { 1, 0, 64 }, { 1, 64, 63 } };
+    static const struct {
+        int unit;
+        int64_t offset, count;
+    } want[4] = { { 0, 0, 65 }, { 0, 128, 3 }, { 1, 0, 64 }, { 1, 64, 63 } };
     for (int i = 0; i < 4; i++) {
         assert_int_equal(l->params[i].unit, want[i].unit);
         assert_int_equal(l->params[i].offset, want[i].offset);

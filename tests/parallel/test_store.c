@@ -11,7 +11,8 @@ enum { VALUES = 96, MOST_SLOTS = 33 };
 static vj_layout *small_layout(void)
 {
     vj_layout *l = NULL;
-    const vj_param a = { .name = "a.weight", .rank = 1, .shape = { VALUES } }, b = { .name = "b.weight", .rank = 1, .shape = { 5 } };
+    const vj_param a = { .name = "a.weight", .rank = 1, .shape = { VALUES } },
+                   b = { .name = "b.weight", .rank = 1, .shape = { 5 } };
     assert_ok(vj_layout_create(&l, "encoder", 2));
     assert_ok(vj_layout_unit(l, "one"));
     assert_ok(vj_layout_param(l, &a));
@@ -94,7 +95,9 @@ static void slots_sum_in_a_tree_on(const char *device)
         while (width < slots) width *= 2;
         for (int64_t i = 0; i < VALUES; i++) {
             const float want = tree(0, width, slots, i);
-            if (memcmp(&got[i], &want, sizeof want) != 0) fail_msg("%d slots, value %d: %.9g, the tree gives %.9g", (int)slots, (int)i, (double)got[i], (double)want);
+            if (memcmp(&got[i], &want, sizeof want) != 0)
+                fail_msg("%d slots, value %d: %.9g, the tree gives %.9g", (int)slots, (int)i, (double)got[i],
+                         (double)want);
             float row = 0;
             for (int64_t s = 0; s < slots; s++) row += value(s, i);
             in_a_row_differs += row != want;
@@ -114,8 +117,11 @@ static void slots_sum_in_a_tree(void **state)
 static void accumulators_are_as_few_as_can_be(void **state)
 {
     (void)state;
-    static const struct { int64_t slots, levels; } want[] = { { 1, 1 }, { 2, 2 }, { 3, 3 }, { 4, 3 }, { 5, 4 }, { 8, 4 }, { 9, 5 }, { 3072, 13 } };
-    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) assert_int_equal(vj_store_levels(want[i].slots), want[i].levels);
+    static const struct {
+        int64_t slots, levels;
+    } want[] = { { 1, 1 }, { 2, 2 }, { 3, 3 }, { 4, 3 }, { 5, 4 }, { 8, 4 }, { 9, 5 }, { 3072, 13 } };
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
+        assert_int_equal(vj_store_levels(want[i].slots), want[i].levels);
     fixture f = open("cpu", 1);
     const size_t bytes = (size_t)vj_layout_length(f.layout) * sizeof(float);
     const size_t pages = (bytes + 4095) / 4096 * 4096;
@@ -129,7 +135,8 @@ static void views_follow_the_layout(void **state)
     (void)state;
     fixture f = open("cpu", 2);
     for (int k = 0; k < VJ_STORE_KINDS; k++) {
-        const vj_tensor one = vj_store_unit(f.store, (vj_store_kind)k, 0), two = vj_store_unit(f.store, (vj_store_kind)k, 1);
+        const vj_tensor one = vj_store_unit(f.store, (vj_store_kind)k, 0),
+                        two = vj_store_unit(f.store, (vj_store_kind)k, 1);
         assert_int_equal(vj_count(&one), f.layout->units[0].length);
         assert_ptr_equal((char *)one.data + vj_tensor_bytes(&one), two.data);
         const vj_tensor b = vj_store_param(f.store, (vj_store_kind)k, 1);
