@@ -275,12 +275,14 @@ static void count(const void *caller)
     *(p >= &__executable_start && p < &etext ? &ours : &theirs) += 1;
 }
 
-void *malloc(size_t n) { return count(__builtin_return_address(0)), __libc_malloc(n); }
-void *calloc(size_t a, size_t b) { return count(__builtin_return_address(0)), __libc_calloc(a, b); }
-void *realloc(void *p, size_t n) { return count(__builtin_return_address(0)), __libc_realloc(p, n); }
-void *aligned_alloc(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
-void *memalign(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
-int posix_memalign(void **out, size_t a, size_t n)
+// Inlined into a caller of ours they would see that caller's caller.
+#define APART __attribute__((noinline))
+APART void *malloc(size_t n) { return count(__builtin_return_address(0)), __libc_malloc(n); }
+APART void *calloc(size_t a, size_t b) { return count(__builtin_return_address(0)), __libc_calloc(a, b); }
+APART void *realloc(void *p, size_t n) { return count(__builtin_return_address(0)), __libc_realloc(p, n); }
+APART void *aligned_alloc(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
+APART void *memalign(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
+APART int posix_memalign(void **out, size_t a, size_t n)
 {
     count(__builtin_return_address(0));
     *out = __libc_memalign(a, n);
