@@ -9,8 +9,8 @@ int64_t vj_leading(const vj_tensor *t)
     return n;
 }
 
-vj_status vj_expect(const char *op, const char *what, const vj_tensor *t, vj_dtype dtype, int rank, int64_t n0, int64_t n1,
-                    bool optional)
+vj_status vj_expect(const char *op, const char *what, const vj_tensor *t, vj_dtype dtype, int rank, int64_t n0,
+                    int64_t n1, bool optional)
 {
     if (!t && optional) return VJ_OK;
     VJ_CHECK(t != NULL, VJ_ERR_BUG, "%s: %s is missing", op, what);
@@ -18,8 +18,9 @@ vj_status vj_expect(const char *op, const char *what, const vj_tensor *t, vj_dty
     if (t->dtype == dtype && shape && (t->data || vj_count(t) == 0)) return VJ_OK;
     char is[96];
     vj_shape_text(is, t);
-    if (rank == 1) VJ_FAIL(VJ_ERR_BUG, "%s: %s is %s%s, expected %s (%lld)", op, what, is, t->data ? "" : " without memory",
-                           vj_dtype_name(dtype), (long long)n0);
-    VJ_FAIL(VJ_ERR_BUG, "%s: %s is %s%s, expected %s (%lld, %lld)", op, what, is, t->data ? "" : " without memory", vj_dtype_name(dtype),
-            (long long)n0, (long long)n1);
+    if (rank == 1)
+        VJ_FAIL(VJ_ERR_BUG, "%s: %s is %s%s, expected %s (%lld)", op, what, is, t->data ? "" : " without memory",
+                vj_dtype_name(dtype), (long long)n0);
+    VJ_FAIL(VJ_ERR_BUG, "%s: %s is %s%s, expected %s (%lld, %lld)", op, what, is, t->data ? "" : " without memory",
+            vj_dtype_name(dtype), (long long)n0, (long long)n1);
 }

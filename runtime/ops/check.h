@@ -4,10 +4,10 @@
 
 #include "runtime/tensor/device_impl.h"
 
-// `t` must have this type and shape; rank 1 checks the count only, rank 2 rows and columns (a tensor of higher rank counts
-// as (first sizes' product, last size)). NULL passes when `optional`.
-vj_status vj_expect(const char *op, const char *what, const vj_tensor *t, vj_dtype dtype, int rank, int64_t n0, int64_t n1,
-                    bool optional) VJ_MUST_CHECK;
+// `t` must have this type and shape; rank 1 checks the count only, rank 2 rows and columns (a tensor of higher rank
+// counts as (first sizes' product, last size)). NULL passes when `optional`.
+vj_status vj_expect(const char *op, const char *what, const vj_tensor *t, vj_dtype dtype, int rank, int64_t n0,
+                    int64_t n1, bool optional) VJ_MUST_CHECK;
 int64_t vj_last(const vj_tensor *t);      // size of the last axis
 int64_t vj_leading(const vj_tensor *t);   // product of the sizes before it
 static inline void *vj_data(const vj_tensor *t) { return t ? t->data : NULL; }

@@ -1,5 +1,5 @@
-// Every operation the models are made of. One header, because it is the whole instruction set: what is not here does not
-// touch device memory (besides the copies of runtime/tensor/device.h).
+// Every operation the models are made of. One header, because it is the whole instruction set: what is not here does
+// not touch device memory (besides the copies of runtime/tensor/device.h).
 //
 // Conventions
 //   Rows       Activations are ragged batches: (R, C) rows, all sequences one behind the other. Only attention knows
@@ -16,7 +16,7 @@
 
 #include "runtime/tensor/device.h"
 
-// ---- linear layers: weights are (O, I) as in published files ---------------------------------------------------------
+// ---- linear layers: weights are (O, I) as in published files ------------------------------------------------------
 typedef enum vj_epilogue {
     VJ_EPI_NONE,    // y = x w' + b
     VJ_EPI_GELU,    // y = gelu(pre), pre = x w' + b; pre is stored in `aux` when that is not NULL
@@ -32,20 +32,21 @@ vj_status vj_linear_backward_input(vj_stream *st, const vj_tensor *dx, const vj_
 vj_status vj_linear_backward_weight(vj_stream *st, const vj_tensor *dw, const vj_tensor *dbias, const vj_tensor *dy,
                                     const vj_tensor *x) VJ_MUST_CHECK;
 
-// ---- layer norm over the last axis, biased variance -------------------------------------------------------------------
+// ---- layer norm over the last axis, biased variance ---------------------------------------------------------------
 // y (R, C) = (x - mean) * rstd * gamma + beta; gamma, beta (C), both NULL: no affine. mean, rstd (R) or both NULL.
 vj_status vj_layernorm_forward(vj_stream *st, const vj_tensor *y, const vj_tensor *mean, const vj_tensor *rstd,
-                               const vj_tensor *x, const vj_tensor *gamma, const vj_tensor *beta, double eps) VJ_MUST_CHECK;
+                               const vj_tensor *x, const vj_tensor *gamma, const vj_tensor *beta,
+                               double eps) VJ_MUST_CHECK;
 // dx (R, C) = residual + gradient through the norm (residual (R, C) or NULL; may be dx itself); dgamma, dbeta (C) +=.
 vj_status vj_layernorm_backward(vj_stream *st, const vj_tensor *dx, const vj_tensor *dgamma, const vj_tensor *dbeta,
                                 const vj_tensor *dy, const vj_tensor *x, const vj_tensor *gamma, const vj_tensor *mean,
                                 const vj_tensor *rstd, const vj_tensor *residual) VJ_MUST_CHECK;
 
-// ---- exact (erf) GELU --------------------------------------------------------------------------------------------------
+// ---- exact (erf) GELU ---------------------------------------------------------------------------------------------
 vj_status vj_gelu_forward(vj_stream *st, const vj_tensor *y, const vj_tensor *x) VJ_MUST_CHECK;   // y may be x
 vj_status vj_gelu_backward(vj_stream *st, const vj_tensor *dx, const vj_tensor *dy, const vj_tensor *x) VJ_MUST_CHECK;
 
-// ---- 3-D rotary position embedding (spec/pretrain.md 1.6) ----------------------------------------------------------------
+// ---- 3-D rotary position embedding (spec/pretrain.md 1.6) ---------------------------------------------------------
 typedef enum vj_rope_layout { VJ_ROPE_TILED, VJ_ROPE_INTERLEAVED } vj_rope_layout;
 typedef struct vj_rope_spec {
     int64_t heads, head_dim;      // H, D
@@ -60,7 +61,7 @@ vj_status vj_rope_forward(vj_stream *st, const vj_tensor *qkv, const vj_tensor *
 vj_status vj_rope_backward(vj_stream *st, const vj_tensor *dqkv, const vj_tensor *pos, const vj_tensor *table,
                            const vj_rope_spec *spec) VJ_MUST_CHECK;
 
-// ---- attention: softmax(q k' / sqrt(D)) v inside each sequence, no mask; nothing of size rows x rows is ever stored ---
+// ---- attention: softmax(q k' / sqrt(D)) v inside each sequence, no mask; nothing of rows x rows is stored ---------
 typedef struct vj_attention_spec {
     int64_t heads, head_dim;      // H, D
     int64_t segments;             // S
@@ -74,7 +75,7 @@ vj_status vj_attention_backward(vj_stream *st, const vj_tensor *dqkv, const vj_t
                                 const vj_tensor *lse, const vj_tensor *qkv, const vj_tensor *seg,
                                 const vj_attention_spec *spec) VJ_MUST_CHECK;
 
-// ---- patches -------------------------------------------------------------------------------------------------------------
+// ---- patches ------------------------------------------------------------------------------------------------------
 typedef struct vj_patch_spec {
     int64_t B, F, height, width;  // clips (B, 3, F, height, width)
     int64_t tubelet, patch;       // t, p
@@ -83,23 +84,24 @@ typedef struct vj_patch_spec {
 vj_status vj_patch_gather(vj_stream *st, const vj_tensor *bricks, const vj_tensor *clips, const vj_tensor *rows,
                           const vj_patch_spec *spec) VJ_MUST_CHECK;
 
-// ---- rows ------------------------------------------------------------------------------------------------------------------
+// ---- rows ---------------------------------------------------------------------------------------------------------
 // y (R, C): y[r] = x[index[r]] when index[r] >= 0, else table[-1 - index[r]]. index (R) int32; table (M, C) or NULL.
 vj_status vj_rows_gather(vj_stream *st, const vj_tensor *y, const vj_tensor *x, const vj_tensor *table,
                          const vj_tensor *index) VJ_MUST_CHECK;
 // sum (C) += sum over n of x[index[n]] (index (n) int32, all >= 0), in fixed row blocks: mask-token gradients.
 vj_status vj_rows_sum(vj_stream *st, const vj_tensor *sum, const vj_tensor *x, const vj_tensor *index) VJ_MUST_CHECK;
 // dx (R, C) = 0, then dx[index[n]] = dy[n]: the transpose of a gather whose indices are distinct.
-vj_status vj_rows_scatter(vj_stream *st, const vj_tensor *dx, const vj_tensor *dy, const vj_tensor *index) VJ_MUST_CHECK;
+vj_status vj_rows_scatter(vj_stream *st, const vj_tensor *dx, const vj_tensor *dy,
+                          const vj_tensor *index) VJ_MUST_CHECK;
 
-// ---- loss --------------------------------------------------------------------------------------------------------------------
+// ---- loss ---------------------------------------------------------------------------------------------------------
 // Per row r: sum over channels of |pred - target|^e / e, times weight[r]; loss (1) float64 = sum over rows.
 // dpred (R, C) = d loss / d pred (0 where equal, e = 1). exponent 1 or 2. weight (R) real. row_loss (R) real or NULL
 // receives the unweighted channel sums.
 vj_status vj_loss(vj_stream *st, const vj_tensor *loss, const vj_tensor *dpred, const vj_tensor *row_loss,
                   const vj_tensor *pred, const vj_tensor *target, const vj_tensor *weight, int exponent) VJ_MUST_CHECK;
 
-// ---- flat spans: optimiser, target encoder, tree sums ----------------------------------------------------------------------
+// ---- flat spans: optimiser, target encoder, tree sums -------------------------------------------------------------
 vj_status vj_add_inplace(vj_stream *st, const vj_tensor *y, const vj_tensor *x) VJ_MUST_CHECK;   // y += x
 typedef struct vj_adamw_spec {
     double lr, weight_decay, beta1, beta2, eps;

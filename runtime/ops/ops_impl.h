@@ -9,21 +9,80 @@
 #include "runtime/base/thread.h"
 #include "runtime/ops/ops.h"
 
-typedef struct vj_args_linear_forward { void *y, *aux; const void *x, *w, *bias; int64_t R, O, I; int epilogue; } vj_args_linear_forward;
-typedef struct vj_args_linear_backward_input { void *dx; const void *dy, *w, *gelu_pre; int64_t R, O, I; } vj_args_linear_backward_input;
-typedef struct vj_args_linear_backward_weight { void *dw, *dbias; const void *dy, *x; int64_t R, O, I; } vj_args_linear_backward_weight;
-typedef struct vj_args_layernorm_forward { void *y, *mean, *rstd; const void *x, *gamma, *beta; int64_t R, C; double eps; } vj_args_layernorm_forward;
-typedef struct vj_args_layernorm_backward { void *dx, *dgamma, *dbeta; const void *dy, *x, *gamma, *mean, *rstd, *residual; int64_t R, C; } vj_args_layernorm_backward;
+typedef struct vj_args_linear_forward {
+    void *y, *aux;
+    const void *x, *w, *bias;
+    int64_t R, O, I;
+    int epilogue;
+} vj_args_linear_forward;
+typedef struct vj_args_linear_backward_input {
+    void *dx;
+    const void *dy, *w, *gelu_pre;
+    int64_t R, O, I;
+} vj_args_linear_backward_input;
+typedef struct vj_args_linear_backward_weight {
+    void *dw, *dbias;
+    const void *dy, *x;
+    int64_t R, O, I;
+} vj_args_linear_backward_weight;
+typedef struct vj_args_layernorm_forward {
+    void *y, *mean, *rstd;
+    const void *x, *gamma, *beta;
+    int64_t R, C;
+    double eps;
+} vj_args_layernorm_forward;
+typedef struct vj_args_layernorm_backward {
+    void *dx, *dgamma, *dbeta;
+    const void *dy, *x, *gamma, *mean, *rstd, *residual;
+    int64_t R, C;
+} vj_args_layernorm_backward;
 typedef struct vj_args_gelu_forward { void *y; const void *x; int64_t n; } vj_args_gelu_forward;
 typedef struct vj_args_gelu_backward { void *dx; const void *dy, *x; int64_t n; } vj_args_gelu_backward;
-typedef struct vj_args_rope { void *qkv; const int32_t *pos; const void *table; int64_t R, H, D, axis, M; int layout; } vj_args_rope;   // forward and backward
-typedef struct vj_args_attention_forward { void *o, *lse; const void *qkv; const int32_t *seg; int64_t R, H, D, S, longest, pairs; } vj_args_attention_forward;
-typedef struct vj_args_attention_backward { void *dqkv; const void *do_, *o, *lse, *qkv; const int32_t *seg; int64_t R, H, D, S, longest, pairs; } vj_args_attention_backward;
-typedef struct vj_args_patch_gather { void *bricks; const void *clips; const int32_t *rows; int64_t R, B, F, height, width, tubelet, patch; } vj_args_patch_gather;
-typedef struct vj_args_rows_gather { void *y; const void *x, *table; const int32_t *index; int64_t R, C; } vj_args_rows_gather;
+typedef struct vj_args_rope {   // forward and backward
+    void *qkv;
+    const int32_t *pos;
+    const void *table;
+    int64_t R, H, D, axis, M;
+    int layout;
+} vj_args_rope;
+typedef struct vj_args_attention_forward {
+    void *o, *lse;
+    const void *qkv;
+    const int32_t *seg;
+    int64_t R, H, D, S, longest, pairs;
+} vj_args_attention_forward;
+typedef struct vj_args_attention_backward {
+    void *dqkv;
+    const void *do_, *o, *lse, *qkv;
+    const int32_t *seg;
+    int64_t R, H, D, S, longest, pairs;
+} vj_args_attention_backward;
+typedef struct vj_args_patch_gather {
+    void *bricks;
+    const void *clips;
+    const int32_t *rows;
+    int64_t R, B, F, height, width, tubelet, patch;
+} vj_args_patch_gather;
+typedef struct vj_args_rows_gather {
+    void *y;
+    const void *x, *table;
+    const int32_t *index;
+    int64_t R, C;
+} vj_args_rows_gather;
 typedef struct vj_args_rows_sum { void *sum; const void *x; const int32_t *index; int64_t n, C; } vj_args_rows_sum;
-typedef struct vj_args_rows_scatter { void *dx; const void *dy; const int32_t *index; int64_t R, n, C; } vj_args_rows_scatter;
-typedef struct vj_args_loss { double *loss; void *dpred, *row_loss; const void *pred, *target, *weight; int64_t R, C; int exponent; } vj_args_loss;
+typedef struct vj_args_rows_scatter {
+    void *dx;
+    const void *dy;
+    const int32_t *index;
+    int64_t R, n, C;
+} vj_args_rows_scatter;
+typedef struct vj_args_loss {
+    double *loss;
+    void *dpred, *row_loss;
+    const void *pred, *target, *weight;
+    int64_t R, C;
+    int exponent;
+} vj_args_loss;
 typedef struct vj_args_add_inplace { void *y; const void *x; int64_t n; } vj_args_add_inplace;
 typedef struct vj_args_adamw { void *p, *m, *v; const void *g; int64_t n; vj_adamw_spec spec; } vj_args_adamw;
 typedef struct vj_args_ema { void *target; const void *online; int64_t n; double momentum; } vj_args_ema;
@@ -73,7 +132,7 @@ typedef struct vj_kernel_table {
 
 // Each kernel set fills its table: ref all slots; cpu the portable ones first, then what CPUID (and VJ_CPU) allow.
 void vj_ref_kernels(vj_kernel_table *table);
-const char *vj_cpu_kernels(vj_kernel_table *table);   // returns the ISA chosen; see runtime/cpu/cpu_kernels.h
+const char *vj_cpu_kernels(vj_kernel_table *table);   // the ISA chosen; NULL: VJ_CPU is wrong, message made
 
 // Queues an op with its arguments (copied) on a stream: the only way a front end reaches a kernel.
 vj_status vj_stream_run(vj_stream *st, vj_op op, const void *args) VJ_MUST_CHECK;

@@ -1,5 +1,5 @@
-// Attention and rotary embedding in float64. A task is one (sequence, head); it takes the queries in blocks, so that memory
-// grows with the length of a sequence and not with its square.
+// Attention and rotary embedding in float64. A task is one (sequence, head); it takes the queries in blocks, so that
+// memory grows with the length of a sequence and not with its square.
 
 #include <math.h>
 #include <string.h>
@@ -16,8 +16,8 @@ static void expect_scratch(const vj_exec *exec, const char *op, int64_t matrices
 {
     const size_t need = (size_t)(matrices * QUERIES * longest + REF_SCRATCH) * sizeof(double);
     if (need > exec->scratch_bytes) {
-        vj_bug_at(__FILE__, __LINE__, __func__, "%s: a sequence of %lld rows needs %zu bytes of scratch, there are %zu", op,
-                  (long long)longest, need, exec->scratch_bytes);
+        vj_bug_at(__FILE__, __LINE__, __func__, "%s: a sequence of %lld rows needs %zu bytes of scratch, there are %zu",
+                  op, (long long)longest, need, exec->scratch_bytes);
     }
 }
 
@@ -27,22 +27,24 @@ static void forward_head(void *context, int64_t task, int worker)
 {
     const forward_job *job = context;
     const vj_args_attention_forward *a = job->a;
-    const int64_t s = task / a->H, h = task % a->H, D = a->D, C = a->H * D, first = a->seg[s], n = a->seg[s + 1] - first;
-    const double *q = (const double *)a->qkv + first * 3 * C + h * D, *k = q + C, *v = q + 2 * C, scale = 1 / sqrt((double)D);
+    const int64_t s = task / a->H, h = task % a->H, D = a->D, C = a->H * D, row = 3 * C;
+    const int64_t first = a->seg[s], n = a->seg[s + 1] - first;
+    const double *q = (const double *)a->qkv + first * row + h * D, *k = q + C, *v = q + 2 * C;
+    const double scale = 1 / sqrt((double)D);
+    double *o = (double *)a->o + first * C + h * D, *lse = (double *)a->lse + first * a->H + h;
     double *P = (double *)job->scratch[worker], *scratch = P + QUERIES * n;   // P (QUERIES, n)
     for (int64_t i0 = 0; i0 < n; i0 += QUERIES) {
         const int64_t m = least(n - i0, QUERIES);
-        ref_product_run(&(ref_product){ .C = P, .A = q + i0 * 3 * C, .B = k, .M = m, .N = n, .K = D, .c_row = n, .a_row = 3 * C, .a_k = 1,
-                                        .b_k = 1, .b_col = 3 * C }, scratch);
+        const double *qi = q + i0 * row;
+        ref_product_run(&(ref_product){ P, n, ref_plain(qi, row), ref_transposed(k, row), m, n, D, false }, scratch);
         for (int64_t i = 0; i < m; i++) {
             double *p = P + i * n, top = -INFINITY, sum = 0;
             for (int64_t j = 0; j < n; j++) top = fmax(top, p[j] *= scale);
             for (int64_t j = 0; j < n; j++) sum += p[j] = exp(p[j] - top);
             for (int64_t j = 0; j < n; j++) p[j] /= sum;
-            ((double *)a->lse)[(first + i0 + i) * a->H + h] = top + log(sum);
+            lse[(i0 + i) * a->H] = top + log(sum);
         }
-        ref_product_run(&(ref_product){ .C = (double *)a->o + (first + i0) * C + h * D, .A = P, .B = v, .M = m, .N = D, .K = n, .c_row = C,
-                                        .a_row = n, .a_k = 1, .b_k = 3 * C, .b_col = 1 }, scratch);
+        ref_product_run(&(ref_product){ o + i0 * C, C, ref_plain(P, n), ref_plain(v, row), m, D, n, false }, scratch);
     }
 }
 
@@ -57,12 +59,14 @@ void ref_attention_forward(const vj_exec *exec, const void *args)
 typedef struct backward_job { const vj_args_attention_backward *a; char **scratch; } backward_job;
 
 // P: scores -> probabilities; G: gradient of probabilities -> gradient of scores, for m queries from row `row` on.
-static void score_gradients(const vj_args_attention_backward *a, double *P, double *G, int64_t row, int64_t m, int64_t n, int64_t h)
+static void score_gradients(const vj_args_attention_backward *a, double *P, double *G, int64_t row, int64_t m,
+                            int64_t n, int64_t h)
 {
     const int64_t D = a->D, C = a->H * D;
     const double scale = 1 / sqrt((double)D);
     for (int64_t i = 0; i < m; i++) {
-        const double *o = (const double *)a->o + (row + i) * C + h * D, *g = (const double *)a->do_ + (row + i) * C + h * D;
+        const double *o = (const double *)a->o + (row + i) * C + h * D,
+                     *g = (const double *)a->do_ + (row + i) * C + h * D;
         const double lse = ((const double *)a->lse)[(row + i) * a->H + h];
         double delta = 0;
         for (int64_t d = 0; d < D; d++) delta += o[d] * g[d];
@@ -78,25 +82,22 @@ static void backward_head(void *context, int64_t task, int worker)
 {
     const backward_job *job = context;
     const vj_args_attention_backward *a = job->a;
-    const int64_t s = task / a->H, h = task % a->H, D = a->D, C = a->H * D, first = a->seg[s], n = a->seg[s + 1] - first, row = 3 * C;
+    const int64_t s = task / a->H, h = task % a->H, D = a->D, C = a->H * D, row = 3 * C;
+    const int64_t first = a->seg[s], n = a->seg[s + 1] - first;
     const double *q = (const double *)a->qkv + first * row + h * D, *k = q + C, *v = q + 2 * C;
     double *dq = (double *)a->dqkv + first * row + h * D, *dk = dq + C, *dv = dq + 2 * C;
     double *P = (double *)job->scratch[worker], *G = P + QUERIES * n, *scratch = G + QUERIES * n;   // both (QUERIES, n)
     for (int64_t i0 = 0; i0 < n; i0 += QUERIES) {
         const int64_t m = least(n - i0, QUERIES);
         const double *qi = q + i0 * row, *gi = (const double *)a->do_ + (first + i0) * C + h * D;
+        double *dqi = dq + i0 * row;
         const bool more = i0 > 0;   // dk and dv: the first block of queries overwrites, the others add
-        ref_product_run(&(ref_product){ .C = P, .A = qi, .B = k, .M = m, .N = n, .K = D, .c_row = n, .a_row = row, .a_k = 1, .b_k = 1,
-                                        .b_col = row }, scratch);
-        ref_product_run(&(ref_product){ .C = G, .A = gi, .B = v, .M = m, .N = n, .K = D, .c_row = n, .a_row = C, .a_k = 1, .b_k = 1,
-                                        .b_col = row }, scratch);
+        ref_product_run(&(ref_product){ P, n, ref_plain(qi, row), ref_transposed(k, row), m, n, D, false }, scratch);
+        ref_product_run(&(ref_product){ G, n, ref_plain(gi, C), ref_transposed(v, row), m, n, D, false }, scratch);
         score_gradients(a, P, G, first + i0, m, n, h);
-        ref_product_run(&(ref_product){ .C = dv, .A = P, .B = gi, .M = n, .N = D, .K = m, .c_row = row, .a_row = 1, .a_k = n, .b_k = C,
-                                        .b_col = 1, .accumulate = more }, scratch);
-        ref_product_run(&(ref_product){ .C = dk, .A = G, .B = qi, .M = n, .N = D, .K = m, .c_row = row, .a_row = 1, .a_k = n, .b_k = row,
-                                        .b_col = 1, .accumulate = more }, scratch);
-        ref_product_run(&(ref_product){ .C = dq + i0 * row, .A = G, .B = k, .M = m, .N = D, .K = n, .c_row = row, .a_row = n, .a_k = 1,
-                                        .b_k = row, .b_col = 1 }, scratch);
+        ref_product_run(&(ref_product){ dv, row, ref_transposed(P, n), ref_plain(gi, C), n, D, m, more }, scratch);
+        ref_product_run(&(ref_product){ dk, row, ref_transposed(G, n), ref_plain(qi, row), n, D, m, more }, scratch);
+        ref_product_run(&(ref_product){ dqi, row, ref_plain(G, n), ref_plain(k, row), m, D, n, false }, scratch);
     }
 }
 
@@ -108,8 +109,8 @@ void ref_attention_backward(const vj_exec *exec, const void *args)
     vj_pool_run(exec->pool, a->S * a->H, backward_head, &job);
 }
 
-// cos and sin of channel n of an axis: tiled repeats the a/2 values twice while pairs are adjacent, so the two members of
-// a pair turn by different angles (spec/pretrain.md 1.6); interleaved gives both the same.
+// cos and sin of channel n of an axis: tiled repeats the a/2 values twice while pairs are adjacent, so the two members
+// of a pair turn by different angles (spec/pretrain.md 1.6); interleaved gives both the same.
 static int64_t angle_index(int layout, int64_t n, int64_t half) { return layout == VJ_ROPE_TILED ? n % half : n / 2; }
 
 static void rotate(const vj_args_rope *a, bool backward)
@@ -122,7 +123,8 @@ static void rotate(const vj_args_rope *a, bool backward)
             for (int axis = 0; axis < 3; axis++, x += a->axis) {
                 const int64_t position = a->pos[r * 3 + axis];
                 for (int64_t n = 0; n < a->axis; n += 2) {
-                    const int64_t i0 = position * half + angle_index(a->layout, n, half), i1 = position * half + angle_index(a->layout, n + 1, half);
+                    const int64_t i0 = position * half + angle_index(a->layout, n, half),
+                                  i1 = position * half + angle_index(a->layout, n + 1, half);
                     const double x0 = x[n], x1 = x[n + 1];
                     x[n] = backward ? x0 * cosine[i0] + x1 * sine[i1] : x0 * cosine[i0] - x1 * sine[i0];
                     x[n + 1] = backward ? x1 * cosine[i1] - x0 * sine[i0] : x1 * cosine[i1] + x0 * sine[i1];

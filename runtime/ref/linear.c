@@ -6,7 +6,10 @@
 #include "runtime/ref/ref.h"
 
 static double gelu(double x) { return 0.5 * x * (1 + erf(x * M_SQRT1_2)); }
-static double gelu_slope(double x) { return 0.5 * (1 + erf(x * M_SQRT1_2)) + x * exp(-0.5 * x * x) * 0.39894228040143267794; }
+static double gelu_slope(double x)
+{
+    return 0.5 * (1 + erf(x * M_SQRT1_2)) + x * exp(-0.5 * x * x) * 0.39894228040143267794;
+}
 
 typedef struct tiles {
     ref_product p;
@@ -41,7 +44,6 @@ static void one_tile(void *context, int64_t task, int worker)
 static void run(const vj_exec *exec, tiles *t)
 {
     VJ_ASSERT(REF_SCRATCH * sizeof(double) <= exec->scratch_bytes);
-    t->p.c_row = t->p.N;
     t->across = (t->p.N + REF_COLUMNS - 1) / REF_COLUMNS;
     t->scratch = exec->scratch;
     vj_pool_run(exec->pool, (t->p.M + REF_ROWS - 1) / REF_ROWS * t->across, one_tile, t);
@@ -52,11 +54,12 @@ void ref_linear_forward(const vj_exec *exec, const void *args)
 {
     const vj_args_linear_forward *a = args;
     // With the residual in y itself the product is added onto it; otherwise it is made first and finished in the tile.
-    const bool add = a->epilogue == VJ_EPI_ADD, onto = add && a->aux == a->y;
-    tiles t = { .p = { .C = a->y, .A = a->x, .B = a->w, .M = a->R, .N = a->O, .K = a->I, .a_row = a->I, .a_k = 1, .b_k = 1, .b_col = a->I,
-                       .accumulate = onto },
-                .bias = a->bias, .residual = add && !onto ? a->aux : NULL, .gelu = a->epilogue == VJ_EPI_GELU };
-    if (t.gelu) t.pre = a->aux;
+    const bool add = a->epilogue == VJ_EPI_ADD, onto = add && a->aux == a->y, gelu_ = a->epilogue == VJ_EPI_GELU;
+    tiles t = { .p = { a->y, a->O, ref_plain(a->x, a->I), ref_transposed(a->w, a->I), a->R, a->O, a->I, onto },
+                .bias = a->bias,
+                .residual = add && !onto ? a->aux : NULL,
+                .pre = gelu_ ? a->aux : NULL,
+                .gelu = gelu_ };
     run(exec, &t);
 }
 
@@ -64,7 +67,7 @@ void ref_linear_forward(const vj_exec *exec, const void *args)
 void ref_linear_backward_input(const vj_exec *exec, const void *args)
 {
     const vj_args_linear_backward_input *a = args;
-    tiles t = { .p = { .C = a->dx, .A = a->dy, .B = a->w, .M = a->R, .N = a->I, .K = a->O, .a_row = a->O, .a_k = 1, .b_k = a->I, .b_col = 1 },
+    tiles t = { .p = { a->dx, a->I, ref_plain(a->dy, a->O), ref_plain(a->w, a->I), a->R, a->I, a->O, false },
                 .slope_at = a->gelu_pre };
     run(exec, &t);
 }
@@ -75,8 +78,7 @@ void ref_linear_backward_weight(const vj_exec *exec, const void *args)
     const vj_args_linear_backward_weight *a = args;
     const double *dy = a->dy;
     double *db = a->dbias;
-    tiles t = { .p = { .C = a->dw, .A = a->dy, .B = a->x, .M = a->O, .N = a->I, .K = a->R, .a_row = 1, .a_k = a->O, .b_k = a->I, .b_col = 1,
-                       .accumulate = true } };
+    tiles t = { .p = { a->dw, a->I, ref_transposed(dy, a->O), ref_plain(a->x, a->I), a->O, a->I, a->R, true } };
     run(exec, &t);
     for (int64_t r = 0; db && r < a->R; r++) {
         for (int64_t o = 0; o < a->O; o++) db[o] += dy[r * a->O + o];
@@ -94,5 +96,6 @@ void ref_gelu_backward(const vj_exec *exec, const void *args)
 {
     (void)exec;
     const vj_args_gelu_backward *a = args;
-    for (int64_t i = 0; i < a->n; i++) ((double *)a->dx)[i] = ((const double *)a->dy)[i] * gelu_slope(((const double *)a->x)[i]);
+    for (int64_t i = 0; i < a->n; i++)
+        ((double *)a->dx)[i] = ((const double *)a->dy)[i] * gelu_slope(((const double *)a->x)[i]);
 }

@@ -8,7 +8,8 @@ typedef double v4 __attribute__((vector_size(32), aligned(8)));
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // out: groups of `width` lines, each (depth, width), from `lines` lines that lie `line` apart; missing lines are 0.
-static void pack(double *out, const double *in, int64_t lines, int64_t depth, int64_t line, int64_t k_step, int64_t width)
+static void pack(double *out, const double *in, int64_t lines, int64_t depth, int64_t line, int64_t k_step,
+                 int64_t width)
 {
     for (int64_t first = 0; first < lines; first += width, out += depth * width) {
         const int64_t there = least(lines - first, width);
@@ -25,7 +26,8 @@ static void pack(double *out, const double *in, int64_t lines, int64_t depth, in
 }
 
 // sums (4, 8) += strip (depth, 4)' panel (depth, 8)
-static inline __attribute__((always_inline)) void add_products(double *sums, const double *strip, const double *panel, int64_t depth)
+static inline __attribute__((always_inline)) void add_products(double *sums, const double *strip, const double *panel,
+                                                               int64_t depth)
 {
     v4 s[STRIP][2];
     memcpy(s, sums, sizeof s);
@@ -43,11 +45,15 @@ static inline __attribute__((always_inline)) void add_products(double *sums, con
     memcpy(sums, s, sizeof s);
 }
 
-// The same multiplications and additions twice: wider registers change no bit, since nothing is fused (-ffp-contract=off).
+// The same multiplications and additions twice: nothing is fused (-ffp-contract=off), so wider registers change no bit.
 typedef void (*add_fn)(double *sums, const double *strip, const double *panel, int64_t depth);
-static void add_plain(double *sums, const double *strip, const double *panel, int64_t depth) { add_products(sums, strip, panel, depth); }
+static void add_plain(double *sums, const double *strip, const double *panel, int64_t depth)
+{
+    add_products(sums, strip, panel, depth);
+}
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void add_wide(double *sums, const double *strip, const double *panel, int64_t depth)
+__attribute__((target("avx2")))
+static void add_wide(double *sums, const double *strip, const double *panel, int64_t depth)
 {
     add_products(sums, strip, panel, depth);
 }
@@ -65,8 +71,8 @@ void ref_product_tile(const ref_product *p, int64_t m0, int64_t n0, double *scra
     memset(sums, 0, (size_t)(strips * panels * STRIP * PANEL) * sizeof *sums);   // (strips, panels, 4, 8)
     for (int64_t k0 = 0; k0 < p->K; k0 += REF_DEPTH) {
         const int64_t depth = least(p->K - k0, REF_DEPTH);
-        pack(A, p->A + m0 * p->a_row + k0 * p->a_k, rows, depth, p->a_row, p->a_k, STRIP);
-        pack(B, p->B + n0 * p->b_col + k0 * p->b_k, columns, depth, p->b_col, p->b_k, PANEL);
+        pack(A, p->A.p + m0 * p->A.down + k0 * p->A.across, rows, depth, p->A.down, p->A.across, STRIP);
+        pack(B, p->B.p + n0 * p->B.across + k0 * p->B.down, columns, depth, p->B.across, p->B.down, PANEL);
         for (int64_t j = 0; j < panels; j++) {
             for (int64_t i = 0; i < strips; i++) {
                 add(sums + (i * panels + j) * STRIP * PANEL, A + i * depth * STRIP, B + j * depth * PANEL, depth);

@@ -17,7 +17,8 @@ void ref_patch_gather(const vj_exec *exec, const void *args)
             for (int64_t dt = 0; dt < t; dt++) {
                 for (int64_t dy = 0; dy < p; dy++) {
                     const double *in = (const double *)a->clips +
-                                       (((clip * 3 + c) * a->F + z * t + dt) * a->height + y * p + dy) * a->width + x * p;
+                                       (((clip * 3 + c) * a->F + z * t + dt) * a->height + y * p + dy) * a->width +
+                                       x * p;
                     memcpy(out, in, (size_t)p * sizeof *out);
                     out += p;
                 }
@@ -68,7 +69,7 @@ void ref_loss(const vj_exec *exec, const void *args)
         for (int64_t c = 0; c < a->C; c++) {
             const double d = ((const double *)a->pred)[r * a->C + c] - ((const double *)a->target)[r * a->C + c];
             sum += a->exponent == 1 ? fabs(d) : 0.5 * d * d;
-            ((double *)a->dpred)[r * a->C + c] = weight * (a->exponent == 1 ? (d > 0) - (d < 0) : d);
+            ((double *)a->dpred)[r * a->C + c] = weight * (a->exponent == 2 || isnan(d) ? d : (d > 0) - (d < 0));
         }
         if (a->row_loss) ((double *)a->row_loss)[r] = sum;
         total += weight * sum;

@@ -19,7 +19,7 @@ int vj_device_threads(const vj_device *d) { return vj_pool_threads(d->exec.pool)
 const char *vj_device_gemm(const vj_device *d) { return d->gemm; }
 int64_t vj_device_bytes(const vj_device *d) { return atomic_load(&d->bytes); }
 
-// ---- memory: pages of their own, with the size kept in front so that free needs only the address ---------------------
+// ---- memory: pages of their own, with the size kept in front so that free needs only the address ------------------
 enum { PAGE = 4096 };
 
 static double memory_of_machine(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
@@ -37,8 +37,10 @@ vj_status vj_device_alloc(vj_device *d, void **address, size_t bytes, const char
         vj_bytes_text(wanted, (double)bytes);
         vj_bytes_text(has, memory_of_machine());
         vj_bytes_text(given, (double)vj_device_bytes(d));
-        VJ_FAIL(VJ_ERR_NOMEM, "device %s: no memory for %s (%s): the machine has %s, %s are given out; use a smaller mask.group, or "
-                "model.recompute=block", d->name, what, wanted, has, given);
+        VJ_FAIL(VJ_ERR_NOMEM,
+                "device %s: no memory for %s (%s): the machine has %s, %s are given out; use a smaller mask.group, or "
+                "model.recompute=block",
+                d->name, what, wanted, has, given);
     }
     if (total > ((size_t)4 << 20)) madvise(p, total, MADV_HUGEPAGE);
     memcpy(p, &total, sizeof total);
@@ -57,7 +59,7 @@ void vj_device_free(vj_device *d, void *address)
     munmap(p, total);
 }
 
-// ---- items ---------------------------------------------------------------------------------------------------------------
+// ---- items --------------------------------------------------------------------------------------------------------
 static void run_op(vj_device *d, vj_op op, const void *args)
 {
     pthread_mutex_lock(&d->kernels);
@@ -119,7 +121,7 @@ vj_status vj_stream_run(vj_stream *st, vj_op op, const void *args)
     return VJ_OK;
 }
 
-// ---- streams and events --------------------------------------------------------------------------------------------------
+// ---- streams and events -------------------------------------------------------------------------------------------
 vj_status vj_stream_create(vj_device *d, vj_stream **out)
 {
     *out = NULL;
@@ -200,7 +202,7 @@ vj_status vj_event_sync(vj_event *e)
     return VJ_OK;
 }
 
-// ---- copies ---------------------------------------------------------------------------------------------------------------
+// ---- copies -------------------------------------------------------------------------------------------------------
 vj_status vj_copy_to_device(vj_stream *st, void *dst, const void *src, size_t bytes)
 {
     if (bytes) submit(st, &(vj_item){ .kind = VJ_ITEM_COPY, .dst = real(st->device, dst), .src = src, .bytes = bytes });
@@ -215,7 +217,8 @@ vj_status vj_copy_to_host(vj_stream *st, void *dst, const void *src, size_t byte
 
 vj_status vj_copy(vj_stream *st, void *dst, const void *src, size_t bytes)
 {
-    if (bytes) submit(st, &(vj_item){ .kind = VJ_ITEM_COPY, .dst = real(st->device, dst), .src = real(st->device, src), .bytes = bytes });
+    void *const to = real(st->device, dst), *const from = real(st->device, src);
+    if (bytes) submit(st, &(vj_item){ .kind = VJ_ITEM_COPY, .dst = to, .src = from, .bytes = bytes });
     return VJ_OK;
 }
 
@@ -257,7 +260,7 @@ vj_status vj_download(vj_stream *st, void *host, vj_dtype host_type, const vj_te
     return status;
 }
 
-// ---- statistics --------------------------------------------------------------------------------------------------------------
+// ---- statistics ---------------------------------------------------------------------------------------------------
 // Under the lock of the kernels: a stream's thread may be running one.
 void vj_device_stats_enable(vj_device *d, bool on)
 {
@@ -273,7 +276,9 @@ int vj_device_stats(const vj_device *device, vj_op_stat *out, int capacity)
     pthread_mutex_lock(&d->kernels);
     for (int op = 0; op < VJ_OP_COUNT && n < capacity; op++) {
         if (d->stat[op].calls == 0) continue;
-        out[n++] = (vj_op_stat){ .name = vj_op_name((vj_op)op), .calls = d->stat[op].calls, .seconds = d->stat[op].seconds,
+        out[n++] = (vj_op_stat){ .name = vj_op_name((vj_op)op),
+                                 .calls = d->stat[op].calls,
+                                 .seconds = d->stat[op].seconds,
                                  .flop = d->stat[op].flop };
     }
     pthread_mutex_unlock(&d->kernels);

@@ -1,5 +1,5 @@
-// What a device is made of; private to runtime/. ref and cpu run everything at once on the calling thread (and the pool);
-// far (runtime/far) puts a queue and an address offset in between.
+// What a device is made of; private to runtime/. ref and cpu run everything at once on the calling thread (and the
+// pool); far (runtime/far) puts a queue and an address offset in between.
 #ifndef VJ_RUNTIME_TENSOR_DEVICE_IMPL_H
 #define VJ_RUNTIME_TENSOR_DEVICE_IMPL_H
 

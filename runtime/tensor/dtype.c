@@ -68,8 +68,8 @@ static uint16_t to_f16(float f)
     return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
 }
 
-// The float next to v towards 0, with its last bit set when v lies beyond it (rounding to odd): rounding that float again
-// to fewer bits gives what rounding v at once would give. Plain (float)v would round twice.
+// The float next to v towards 0, with its last bit set when v lies beyond it (rounding to odd): rounding that float
+// again to fewer bits gives what rounding v at once would give. Plain (float)v would round twice.
 static float to_float_for_rounding(double v)
 {
     float f = (float)v;
@@ -106,7 +106,11 @@ vj_status vj_convert(void *out, vj_dtype out_type, const void *in, vj_dtype in_t
         switch (out_type) {
         case VJ_F32: { const float f = (float)v; memcpy((char *)out + 4 * i, &f, 4); break; }
         case VJ_F64: memcpy((char *)out + 8 * i, &v, 8); break;
-        case VJ_BF16: { const uint16_t h = to_bf16(to_float_for_rounding(v)); memcpy((char *)out + 2 * i, &h, 2); break; }
+        case VJ_BF16: {
+            const uint16_t h = to_bf16(to_float_for_rounding(v));
+            memcpy((char *)out + 2 * i, &h, 2);
+            break;
+        }
         default: { const uint16_t h = to_f16(to_float_for_rounding(v)); memcpy((char *)out + 2 * i, &h, 2); break; }
         }
     }

@@ -24,7 +24,10 @@ vj_tensor vj_tensor_of(void *data, vj_dtype dtype, int rank, const int64_t *shap
     return t;
 }
 
-vj_tensor vj_tensor_1d(void *data, vj_dtype dtype, int64_t n0) { return vj_tensor_of(data, dtype, 1, (const int64_t[]){ n0 }); }
+vj_tensor vj_tensor_1d(void *data, vj_dtype dtype, int64_t n0)
+{
+    return vj_tensor_of(data, dtype, 1, (const int64_t[]){ n0 });
+}
 
 vj_tensor vj_tensor_2d(void *data, vj_dtype dtype, int64_t n0, int64_t n1)
 {
@@ -76,6 +79,7 @@ bool vj_same_shape(const vj_tensor *a, const vj_tensor *b)
 void vj_shape_text(char out[96], const vj_tensor *t)
 {
     int n = snprintf(out, 96, "%s (", vj_dtype_name(t->dtype));
-    for (int i = 0; i < t->rank && n < 90; i++) n += snprintf(out + n, (size_t)(96 - n), i ? ", %lld" : "%lld", (long long)t->shape[i]);
+    for (int i = 0; i < t->rank && n < 90; i++)
+        n += snprintf(out + n, (size_t)(96 - n), i ? ", %lld" : "%lld", (long long)t->shape[i]);
     if (n < 95) snprintf(out + n, (size_t)(96 - n), ")");
 }
