@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "runtime/base/str.h"
 #include "runtime/tensor/device_impl.h"
@@ -13,7 +14,13 @@ static vj_status make_exec(vj_device *d, int threads)
 {
     VJ_TRY(vj_pool_create(&d->exec.pool, threads, d->real == VJ_F32 ? vj_cpu_thread_start : nothing));
     VJ_TRY(vj_host_alloc(&d->exec.scratch, (size_t)threads * sizeof *d->exec.scratch, "kernel scratch"));
-    for (int i = 0; i < threads; i++) VJ_TRY(vj_host_alloc(&d->exec.scratch[i], VJ_SCRATCH_BYTES, "kernel scratch"));
+    // Pages of their own: only what a kernel touches is ever made real.
+    for (int i = 0; i < threads; i++) {
+        char *p = mmap(NULL, VJ_SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        VJ_CHECK(p != MAP_FAILED, VJ_ERR_NOMEM, "no memory for the scratch of %d threads (%d MB each)", threads,
+                 VJ_SCRATCH_BYTES >> 20);
+        d->exec.scratch[i] = p;
+    }
     d->exec.scratch_bytes = VJ_SCRATCH_BYTES;
     return VJ_OK;
 }
@@ -30,11 +37,12 @@ static vj_status choose(vj_device *d, const char *name)
     const bool far = strcmp(name, "far") == 0;
     if (!far && strcmp(name, "cpu") != 0) {
         const char *near = vj_nearest(name, (const char *const[]){ "cpu", "ref", "far", NULL });
-        VJ_FAIL(VJ_ERR_USAGE, "device '%s': unknown%s%s%s; there are cpu, ref and far", name, near ? " (did you mean " : "", near ? near : "",
-                near ? "?)" : "");
+        VJ_FAIL(VJ_ERR_USAGE, "device '%s': unknown%s%s%s; there are cpu, ref and far", name,
+                near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
     }
     d->real = VJ_F32;
     d->isa = vj_cpu_kernels(&d->table);
+    if (!d->isa) return VJ_ERR_USAGE;   // VJ_CPU is wrong, the message is made
     d->gemm = vj_cpu_gemm_name();
     // Adding this makes every address non-canonical on x86-64 (bit 62 set, bit 63 clear): touching it faults.
     if (far) d->offset = (uintptr_t)1 << 62;
@@ -67,7 +75,9 @@ void vj_device_close(vj_device **device)
     vj_device *d = *device;
     if (!d) return;
     const int threads = d->exec.pool ? vj_pool_threads(d->exec.pool) : 0;
-    for (int i = 0; i < threads && d->exec.scratch; i++) vj_host_free(d->exec.scratch[i]);
+    for (int i = 0; i < threads && d->exec.scratch; i++) {
+        if (d->exec.scratch[i]) munmap(d->exec.scratch[i], VJ_SCRATCH_BYTES);
+    }
     vj_host_free(d->exec.scratch);
     vj_pool_destroy(&d->exec.pool);
     pthread_mutex_destroy(&d->kernels);
