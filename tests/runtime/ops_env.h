@@ -1,4 +1,5 @@
-// What test_ops needs: buffers between guard bands on a device, inputs that every device can represent, recorded outputs.
+// What test_ops needs: buffers between guard bands on a device, inputs that every device can represent, recorded
+// outputs.
 #ifndef VJ_TESTS_RUNTIME_OPS_ENV_H
 #define VJ_TESTS_RUNTIME_OPS_ENV_H
 
@@ -37,14 +38,14 @@ typedef struct env {
     output out[MAX_OUTPUTS];
     int n_out;
     uint32_t noise;
-    const double *nudge;      // added to the first input made by input(), for finite differences
-    double nudge_scale;
-    bool first_input;
+    int inputs;                 // made by input() so far
+    int poisoned_input;         // one element of this input is NaN; -1: of none
+    int64_t poisoned_element;
 } env;
 
 static inline env env_open(const char *device, int threads)
 {
-    env e = { .noise = 12345, .first_input = true };
+    env e = { .noise = 12345, .poisoned_input = -1 };
     OK(vj_device_open(&e.device, device, threads));
     OK(vj_stream_create(e.device, &e.st));
     e.real = vj_device_real(e.device);
@@ -67,7 +68,9 @@ static inline vj_tensor tensor(env *e, vj_dtype type, int64_t n0, int64_t n1, co
     assert_true(e->n_buffers <= MAX_BUFFERS);
     b->whole = vj_tensor_1d(address, type, n + 2 * GUARD);
     double *host = malloc((size_t)(n + 2 * GUARD) * sizeof *host);
-    for (int64_t i = 0; i < n + 2 * GUARD; i++) host[i] = i < GUARD || i >= GUARD + n || !values ? guard_value : values[i - GUARD];
+    // Outputs begin as NaN: an element that no kernel writes shows.
+    for (int64_t i = 0; i < n + 2 * GUARD; i++)
+        host[i] = i < GUARD || i >= GUARD + n ? guard_value : values ? values[i - GUARD] : NAN;
     OK(vj_upload(e->st, &b->whole, host, VJ_F64));
     free(host);
     const vj_tensor inner = vj_rows(&b->whole, GUARD, n);
@@ -78,11 +81,8 @@ static inline vj_tensor tensor(env *e, vj_dtype type, int64_t n0, int64_t n1, co
 static inline vj_tensor input(env *e, int64_t n0, int64_t n1, double scale)
 {
     double *v = calloc((size_t)(n0 * n1 + 1), sizeof *v);
-    for (int64_t i = 0; i < n0 * n1; i++) {
-        v[i] = (double)(float)(scale * draw(e));
-        if (e->first_input && e->nudge) v[i] += e->nudge_scale * e->nudge[i];
-    }
-    e->first_input = false;
+    for (int64_t i = 0; i < n0 * n1; i++) v[i] = (double)(float)(scale * draw(e));
+    if (e->inputs++ == e->poisoned_input) v[e->poisoned_element] = NAN;
     const vj_tensor t = tensor(e, e->real, n0, n1, v);
     free(v);
     return t;

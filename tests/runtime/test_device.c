@@ -129,7 +129,8 @@ static void memory_that_is_not_there(void **state)
         static const size_t sizes[] = { (size_t)1 << 50, SIZE_MAX / 2, SIZE_MAX - 5000, SIZE_MAX };
         for (int k = 0; k < 4; k++) {
             void *address = b.st;
-            assert_fails(vj_device_alloc(b.device, &address, sizes[k], "saved activations"), VJ_ERR_NOMEM, "no memory for saved activations (");
+            assert_fails(vj_device_alloc(b.device, &address, sizes[k], "saved activations"), VJ_ERR_NOMEM,
+                         "no memory for saved activations (");
             assert_non_null(strstr(vj_error_text(), "the machine has"));
             assert_null(address);
         }
@@ -178,7 +179,8 @@ static void uploads_and_downloads_convert(void **state)
         bench b = open_on(names[i], 1);
         void *address = NULL;
         assert_ok(vj_device_alloc(b.device, &address, 4096, "a tensor"));
-        const vj_tensor t = vj_tensor_2d(address, vj_device_real(b.device), 3, 5), none = vj_tensor_2d(address, VJ_F32, 0, 5);
+        const vj_tensor t = vj_tensor_2d(address, vj_device_real(b.device), 3, 5),
+                        none = vj_tensor_2d(address, VJ_F32, 0, 5);
         double in[15], out[15];
         uint16_t half[15];
         for (int k = 0; k < 15; k++) in[k] = 0.25 * k - 1.5;   // exact in every type
@@ -239,8 +241,10 @@ static void statistics_count_what_ran(void **state)
         const vj_dtype t = vj_device_real(b.device);
         void *address = NULL;
         assert_ok(vj_device_alloc(b.device, &address, 65536, "statistics"));
-        const vj_tensor x = vj_tensor_2d(address, t, 6, 8), w = vj_tensor_2d((char *)((uintptr_t)address + 8192), t, 4, 8),
-                        y = vj_tensor_2d((char *)((uintptr_t)address + 16384), t, 6, 4), none = vj_tensor_2d(NULL, t, 0, 8);
+        const vj_tensor x = vj_tensor_2d(address, t, 6, 8),
+                        w = vj_tensor_2d((char *)((uintptr_t)address + 8192), t, 4, 8),
+                        y = vj_tensor_2d((char *)((uintptr_t)address + 16384), t, 6, 4),
+                        none = vj_tensor_2d(NULL, t, 0, 8);
         vj_op_stat s[8];
         assert_ok(vj_linear_forward(b.st, &y, &x, &w, NULL, VJ_EPI_NONE, NULL));
         assert_ok(vj_stream_sync(b.st));
@@ -272,8 +276,9 @@ static void statistics_count_what_ran(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(devices_say_what_they_are), cmocka_unit_test(unknown_devices_and_threads), cmocka_unit_test(the_choice_of_kernels),
-        cmocka_unit_test(memory_is_zeroed_aligned_counted), cmocka_unit_test(memory_that_is_not_there), cmocka_unit_test(copies_run_in_order),
+        cmocka_unit_test(devices_say_what_they_are),     cmocka_unit_test(unknown_devices_and_threads),
+        cmocka_unit_test(the_choice_of_kernels),         cmocka_unit_test(memory_is_zeroed_aligned_counted),
+        cmocka_unit_test(memory_that_is_not_there),      cmocka_unit_test(copies_run_in_order),
         cmocka_unit_test(uploads_and_downloads_convert), cmocka_unit_test(events_without_and_with_work),
         cmocka_unit_test(statistics_count_what_ran),
     };

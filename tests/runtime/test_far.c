@@ -1,5 +1,5 @@
-// The device that stands in for a GPU: host code that touches device memory faults, host code that forgets to wait reads
-// stale bytes, order holds inside a stream and across events.
+// The device that stands in for a GPU: host code that touches device memory faults, host code that forgets to wait
+// reads stale bytes, order holds inside a stream and across events.
 
 #include <signal.h>
 #include <string.h>
@@ -141,13 +141,15 @@ static void arguments_are_copied(void **state)
     enum { N = 100 };
     float p[N], zero[N] = { 0 }, got[N];
     for (int i = 0; i < N; i++) p[i] = (float)i;
-    vj_tensor t = vj_tensor_1d(f->memory, VJ_F32, N), m = vj_tensor_1d(at(f, 4096), VJ_F32, N), v = vj_tensor_1d(at(f, 8192), VJ_F32, N),
-              g = vj_tensor_1d(at(f, 12288), VJ_F32, N);
+    vj_tensor t = vj_tensor_1d(f->memory, VJ_F32, N), m = vj_tensor_1d(at(f, 4096), VJ_F32, N),
+              v = vj_tensor_1d(at(f, 8192), VJ_F32, N), g = vj_tensor_1d(at(f, 12288), VJ_F32, N);
     assert_ok(vj_upload(f->st, &t, p, VJ_F32));
     assert_ok(vj_upload(f->st, &m, zero, VJ_F32));
     assert_ok(vj_upload(f->st, &v, zero, VJ_F32));
     assert_ok(vj_upload(f->st, &g, zero, VJ_F32));
-    vj_adamw_spec spec = { .lr = 0.5, .weight_decay = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .grad_scale = 1, .step = 1 };
+    vj_adamw_spec spec = {
+        .lr = 0.5, .weight_decay = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .grad_scale = 1, .step = 1
+    };
     hold(f, f->st);
     assert_ok(vj_adamw(f->st, &t, &m, &v, &g, &spec));   // gradient 0: only the decay acts, p * (1 - 0.5)
     memset(&spec, 0xff, sizeof spec);
@@ -236,8 +238,8 @@ static void closing_a_stream_finishes_its_work(void **state)
     assert_string_equal(to, "done");
 }
 
-// Two streams share one pool and one scratch: kernels must not meet. The products on each stream must have the bits that the
-// plain device gives.
+// Two streams share one pool and one scratch: kernels must not meet. The products on each stream must have the bits
+// that the plain device gives.
 static void two_streams_share_the_pool(void **state)
 {
     const fixture *f = *state;
@@ -293,9 +295,16 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(the_host_cannot_touch_device_memory), CASE(without_a_wait_bytes_are_stale), CASE(the_host_source_is_read_late), CASE(a_delay_is_kept),
-        CASE(arguments_are_copied), CASE(many_items_keep_their_order), CASE(a_stream_waits_for_another),
-        CASE(an_event_is_waited_for_by_the_host), CASE(closing_a_stream_finishes_its_work), CASE(two_streams_share_the_pool),
+        CASE(the_host_cannot_touch_device_memory),
+        CASE(without_a_wait_bytes_are_stale),
+        CASE(the_host_source_is_read_late),
+        CASE(a_delay_is_kept),
+        CASE(arguments_are_copied),
+        CASE(many_items_keep_their_order),
+        CASE(a_stream_waits_for_another),
+        CASE(an_event_is_waited_for_by_the_host),
+        CASE(closing_a_stream_finishes_its_work),
+        CASE(two_streams_share_the_pool),
     };
     return cmocka_run_group_tests_name("runtime/far", tests, NULL, NULL);
 }

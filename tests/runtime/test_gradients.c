@@ -1,6 +1,6 @@
-// Backward of every differentiable op against finite differences of its forward, in float64 on `ref` (the other devices are
-// compared with ref by test_ops). Then the test of the test: mistakes that people make in backward passes are put in place
-// of the kernels, and each must be seen.
+// Backward of every differentiable op against finite differences of its forward, in float64 on `ref` (the other devices
+// are compared with ref by test_ops). Then the test of the test: mistakes that people make in backward passes are put
+// in place of the kernels, and each must be seen.
 
 #include <math.h>
 #include <string.h>
@@ -34,7 +34,10 @@ static vj_tensor make(scene *s, vj_dtype type, int64_t n0, int64_t n1, const voi
     return t;
 }
 
-static double noise(uint64_t which, int64_t i) { return 2 * vj_rng_uniform(11, (uint64_t)i, 0x39990 + (uint32_t)which, 0, 0) - 1; }
+static double noise(uint64_t which, int64_t i)
+{
+    return 2 * vj_rng_uniform(11, (uint64_t)i, 0x39990 + (uint32_t)which, 0, 0) - 1;
+}
 
 static vj_tensor drawn(scene *s, uint64_t which, int64_t n0, int64_t n1, double scale)
 {
@@ -66,8 +69,11 @@ static vj_tensor *add_work(scene *s, int64_t n0, int64_t n1)
     return &s->work[s->n_work++];
 }
 
-// ---- the cases: build makes the tensors, forward and backward call the ops ------------------------------------------------
-typedef struct gradient_case { const char *name; void (*build)(scene *), (*forward)(scene *), (*backward)(scene *); } gradient_case;
+// ---- the cases: build makes the tensors, forward and backward call the ops ----------------------------------------
+typedef struct gradient_case {
+    const char *name;
+    void (*build)(scene *), (*forward)(scene *), (*backward)(scene *);
+} gradient_case;
 
 // y = residual + gelu(x w1' + b1) w2' + b2: every epilogue, and the product with gelu's slope
 static void mlp_build(scene *s)
@@ -116,8 +122,8 @@ static void norm_forward(scene *s)
 }
 static void norm_backward(scene *s)
 {
-    assert_ok(vj_layernorm_backward(s->st, &s->grad[0], &s->grad[1], &s->grad[2], &s->dout[0], &s->in[0], &s->in[1], &s->work[0], &s->work[1],
-                                    &s->dout[1]));
+    assert_ok(vj_layernorm_backward(s->st, &s->grad[0], &s->grad[1], &s->grad[2], &s->dout[0], &s->in[0], &s->in[1],
+                                    &s->work[0], &s->work[1], &s->dout[1]));
 }
 
 static void gelu_build(scene *s)
@@ -163,7 +169,9 @@ static void interleaved_backward(scene *s) { rope(s, VJ_ROPE_INTERLEAVED, true);
 
 // sequences of 7, 1, 0, 37 and 5 rows (37 is more than one block of queries)
 static const int32_t first_rows[] = { 0, 7, 8, 8, 45, 50 };
-static const vj_attention_spec attention_spec = { .heads = 2, .head_dim = 6, .segments = 5, .longest = 37, .pairs = 49 + 1 + 37 * 37 + 25 };
+static const vj_attention_spec attention_spec = {
+    .heads = 2, .head_dim = 6, .segments = 5, .longest = 37, .pairs = 49 + 1 + 37 * 37 + 25
+};
 static void attention_build(scene *s)
 {
     add_input(s, 50, 3 * 12, 1.5, false);
@@ -177,13 +185,15 @@ static void attention_forward(scene *s)
 }
 static void attention_backward(scene *s)
 {
-    assert_ok(vj_attention_backward(s->st, &s->grad[0], &s->dout[0], &s->out[0], &s->work[0], &s->in[0], &s->seg, &attention_spec));
+    assert_ok(vj_attention_backward(s->st, &s->grad[0], &s->dout[0], &s->out[0], &s->work[0], &s->in[0], &s->seg,
+                                    &attention_spec));
 }
 
 // y = rows of x, and rows of the table (mask tokens) in between
 static void rows_build(scene *s)
 {
-    static const int32_t index[7] = { 3, -1, 0, -2, -1, 4, -1 }, from_x[3] = { 0, 2, 5 }, of_x[3] = { 3, 0, 4 }, of_token[3] = { 1, 4, 6 };
+    static const int32_t index[7] = { 3, -1, 0, -2, -1, 4, -1 }, from_x[3] = { 0, 2, 5 }, of_x[3] = { 3, 0, 4 },
+                         of_token[3] = { 1, 4, 6 };
     add_input(s, 5, 3, 1, false);
     add_input(s, 2, 3, 1, true);
     add_output(s, 7, 3);
@@ -237,7 +247,7 @@ static const gradient_case cases[] = {
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
-// ---- the check ---------------------------------------------------------------------------------------------------------------
+// ---- the check ----------------------------------------------------------------------------------------------------
 static double weighted_outputs(scene *s, const gradient_case *c)
 {
     double sum = 0;
@@ -265,7 +275,7 @@ static double worst_error(const gradient_case *c, vj_op mutant, vj_kernel kernel
     for (int i = 0; i < s.n_in; i++) {
         const int64_t n = vj_count(&s.grad[i]);
         double *v = malloc((size_t)n * sizeof *v);
-        for (int64_t k = 0; k < n; k++) v[k] = s.accumulates[i] ? begin : NAN;   // what is overwritten may hold anything
+        for (int64_t k = 0; k < n; k++) v[k] = s.accumulates[i] ? begin : NAN; // what is overwritten may hold anything
         assert_ok(vj_upload(s.st, &s.grad[i], v, VJ_F64));
         free(v);
     }
@@ -290,7 +300,8 @@ static double worst_error(const gradient_case *c, vj_op mutant, vj_kernel kernel
                 slope[side] = weighted_outputs(&s, c);
             }
             for (int64_t k = 0; k < n; k++) along += g[k] * noise(90 + direction, k);
-            const double measured = (slope[1] - slope[0]) / (2 * h), error = fabs(measured - along) / (sqrt(size) + fabs(measured) + 1e-30);
+            const double measured = (slope[1] - slope[0]) / (2 * h),
+                         error = fabs(measured - along) / (sqrt(size) + fabs(measured) + 1e-30);
             if (!(error <= worst)) {   // also when it is no number
                 worst = isnan(error) ? INFINITY : error;
                 *where = names[i];
@@ -315,7 +326,7 @@ static void gradients_match_finite_differences(void **state)
     }
 }
 
-// ---- mistakes ------------------------------------------------------------------------------------------------------------------
+// ---- mistakes -----------------------------------------------------------------------------------------------------
 static void no_gelu_slope(const vj_exec *e, const void *args)
 {
     vj_args_linear_backward_input a = *(const vj_args_linear_backward_input *)args;
@@ -347,7 +358,8 @@ static void mean_held_constant(const vj_exec *e, const void *args)
     ref_layernorm_backward(e, a);
     for (int64_t r = 0; r < a->R; r++) {
         double mean = 0;
-        for (int64_t c = 0; c < a->C; c++) mean += ((const double *)a->gamma)[c] * ((const double *)a->dy)[r * a->C + c] / (double)a->C;
+        for (int64_t c = 0; c < a->C; c++)
+            mean += ((const double *)a->gamma)[c] * ((const double *)a->dy)[r * a->C + c] / (double)a->C;
         for (int64_t c = 0; c < a->C; c++) ((double *)a->dx)[r * a->C + c] += mean * ((const double *)a->rstd)[r];
     }
 }
@@ -428,12 +440,14 @@ static void mistakes_are_seen(void **state)
     for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
         const char *where = "";
         const double error = worst_error(&cases[mistakes[i].on], mistakes[i].op, mistakes[i].kernel, &where);
-        if (mistakes[i].right ? !(error < 1e-8) : !(error > 1e-4)) fail_msg("%s: the check says %.3g", mistakes[i].name, error);
+        if (mistakes[i].right ? !(error < 1e-8) : !(error > 1e-4))
+            fail_msg("%s: the check says %.3g", mistakes[i].name, error);
     }
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(gradients_match_finite_differences), cmocka_unit_test(mistakes_are_seen) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(gradients_match_finite_differences),
+                                        cmocka_unit_test(mistakes_are_seen) };
     return cmocka_run_group_tests_name("runtime/gradients", tests, NULL, NULL);
 }

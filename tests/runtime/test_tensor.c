@@ -11,9 +11,15 @@
 static void types_have_names_and_sizes(void **state)
 {
     (void)state;
-    static const struct { vj_dtype t; const char *name; size_t size; bool real; } want[] = {
-        { VJ_F32, "float32", 4, true }, { VJ_F64, "float64", 8, true }, { VJ_BF16, "bfloat16", 2, true }, { VJ_F16, "float16", 2, true },
-        { VJ_I32, "int32", 4, false },  { VJ_I64, "int64", 8, false },  { VJ_U8, "uint8", 1, false },
+    static const struct {
+        vj_dtype t;
+        const char *name;
+        size_t size;
+        bool real;
+    } want[] = {
+        { VJ_F32, "float32", 4, true }, { VJ_F64, "float64", 8, true }, { VJ_BF16, "bfloat16", 2, true },
+        { VJ_F16, "float16", 2, true }, { VJ_I32, "int32", 4, false },  { VJ_I64, "int64", 8, false },
+        { VJ_U8, "uint8", 1, false },
     };
     for (int i = 0; i < 7; i++) {
         assert_string_equal(vj_dtype_name(want[i].t), want[i].name);
@@ -22,8 +28,11 @@ static void types_have_names_and_sizes(void **state)
     }
 }
 
-// ---- half types: values by their definition, rounding by looking at the neighbours -------------------------------------
-typedef struct half_type { vj_dtype t; int fraction_bits, bias, special; } half_type;   // special: the exponent of inf and NaN
+// ---- half types: values by their definition, rounding by looking at the neighbours --------------------------------
+typedef struct half_type {
+    vj_dtype t;
+    int fraction_bits, bias, special;
+} half_type;   // special: the exponent of inf and NaN
 static const half_type halves[] = { { VJ_F16, 10, 15, 31 }, { VJ_BF16, 7, 127, 255 } };
 
 // The value of a pattern; infinity counts as the next power of two would (that is how rounding to it works).
@@ -31,7 +40,8 @@ static double value_of(const half_type *h, uint16_t bits)
 {
     const int fraction = bits & ((1 << h->fraction_bits) - 1), exponent = (bits & 0x7fff) >> h->fraction_bits;
     const double sign = bits & 0x8000 ? -1 : 1, unit = ldexp(1, -h->fraction_bits);
-    return exponent == 0 ? sign * ldexp(fraction * unit, 1 - h->bias) : sign * ldexp(1 + fraction * unit, exponent - h->bias);
+    return exponent == 0 ? sign * ldexp(fraction * unit, 1 - h->bias)
+                         : sign * ldexp(1 + fraction * unit, exponent - h->bias);
 }
 
 static void every_half_pattern_survives_both_ways(void **state)
@@ -51,11 +61,14 @@ static void every_half_pattern_survives_both_ways(void **state)
             assert_ok(vj_convert(&back32, h->t, &narrow, VJ_F32, 1));
             if (exponent == h->special && fraction != 0) {
                 assert_true(isnan(wide) && isnan(narrow));
-                assert_true((back & 0x7fff) >> h->fraction_bits == h->special && (back & ((1 << h->fraction_bits) - 1)) != 0);
+                assert_true((back & 0x7fff) >> h->fraction_bits == h->special &&
+                            (back & ((1 << h->fraction_bits) - 1)) != 0);
                 continue;
             }
             if (exponent == h->special) assert_true(isinf(wide) && (wide < 0) == (bits >> 15));
-            else assert_true(wide == value_of(h, bits) && (double)narrow == wide && signbit(wide) == signbit(value_of(h, bits)));
+            else
+                assert_true(wide == value_of(h, bits) && (double)narrow == wide &&
+                            signbit(wide) == signbit(value_of(h, bits)));
             assert_int_equal(back, bits);
             assert_int_equal(back32, bits);
         }
@@ -115,7 +128,7 @@ static void other_conversions(void **state)
     assert_fails(vj_convert(copy, VJ_I32, in, VJ_F64, 1), VJ_ERR_BUG, "no conversion from float64 to int32");
 }
 
-// ---- views -----------------------------------------------------------------------------------------------------------------
+// ---- views --------------------------------------------------------------------------------------------------------
 static void views_are_arithmetic(void **state)
 {
     (void)state;
@@ -174,7 +187,7 @@ static void tensors_from_arenas(void **state)
     assert_fails(vj_tensor_alloc_1d(&a, &big, VJ_F64, 1000), VJ_ERR_NOMEM, "arena test");
 }
 
-// ---- our own mistakes end the program with 70 ------------------------------------------------------------------------------
+// ---- our own mistakes end the program with 70 ---------------------------------------------------------------------
 static void more_rows_than_there_are(void) { (void)vj_rows(&(vj_tensor){ .rank = 1, .shape = { 4 } }, 3, 2); }
 static void another_count(void) { (void)vj_reshape_2d(&(vj_tensor){ .rank = 1, .shape = { 4 } }, 3, 2); }
 static void rank_zero(void) { (void)vj_tensor_of(NULL, VJ_F32, 0, NULL); }
@@ -201,9 +214,10 @@ static void bugs_end_with_70(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types_have_names_and_sizes), cmocka_unit_test(every_half_pattern_survives_both_ways),
-        cmocka_unit_test(halves_round_to_nearest_even), cmocka_unit_test(other_conversions), cmocka_unit_test(views_are_arithmetic),
-        cmocka_unit_test(shapes_as_text), cmocka_unit_test(tensors_from_arenas), cmocka_unit_test(bugs_end_with_70),
+        cmocka_unit_test(types_have_names_and_sizes),   cmocka_unit_test(every_half_pattern_survives_both_ways),
+        cmocka_unit_test(halves_round_to_nearest_even), cmocka_unit_test(other_conversions),
+        cmocka_unit_test(views_are_arithmetic),         cmocka_unit_test(shapes_as_text),
+        cmocka_unit_test(tensors_from_arenas),          cmocka_unit_test(bugs_end_with_70),
     };
     return cmocka_run_group_tests_name("runtime/tensor", tests, NULL, NULL);
 }
