@@ -39,7 +39,7 @@ done
 for f in $(printf '%s\n' "${files[@]}" | grep '\.md$'); do
   while read -r link; do
     [ -e "$(dirname "$f")/${link%%#*}" ] || echo "$f: the link to $link leads nowhere" >> "$problems"
-  done < <(grep -oE '\]\([^)#:]+(#[^)]*)?\)' "$f" | sed -E 's/^\]\(//; s/\)$//')
+  done < <(sed '/^ *```/,/^ *```/d; /^    /d; s/`[^`]*`//g' "$f" | grep -oE '\]\([^)#:]+(#[^)]*)?\)' | sed -E 's/^\]\(//; s/\)$//')
 done
 
 [ ! -s "$problems" ] || { cat "$problems"; exit 1; }
