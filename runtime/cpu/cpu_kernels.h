@@ -10,17 +10,22 @@ typedef struct cpu_product {
     const float *A, *B;
     int64_t M, N, K, a_row, a_k, b_k, b_col;
     bool accumulate;
-    // What is done to a finished tile: bias (N), then gelu with the pre-activation kept in aux, or + aux; or * gelu'(aux).
+    // What is done to a finished tile: bias (N), then gelu with the pre-activation kept in aux, or + aux; or *
+    // gelu'(aux).
     const float *bias;
     float *aux;
-    int finish;          // CPU_FINISH_*
+    int finish;   // CPU_FINISH_*
 } cpu_product;
+// Steps of k that a packed panel of B holds: two vectors wide, it fills half of a first-level cache.
+enum { CPU_PRODUCT_DEPTH = 256 };
 enum { CPU_FINISH_NONE, CPU_FINISH_GELU, CPU_FINISH_ADD, CPU_FINISH_GELU_SLOPE };
 
 // What one instruction set offers; gemm.c and cpu_kernels.c use it without knowing which.
 typedef struct cpu_isa {
     const char *name;
-    // Columns [n0, n0 + n) of rows [m0, m0 + m), any sizes, with B packed in scratch (K * n rounded up floats).
+    int64_t library_floor;   // products of at least this many multiply-adds go to oneDNN; INT64_MAX: none
+    // Columns [n0, n0 + n) of rows [m0, m0 + m), any sizes, with what follows the product; scratch: 8 MiB are
+    // plenty (384 rows of A and eight panels of B, both one piece of k deep).
     void (*product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, float *scratch);
     void (*finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n);
     // out (n) += column sums of x (R, row stride `stride`), rows first to last

@@ -1,5 +1,6 @@
-// Linear layers. Tiles are fixed by the shape alone and handed to threads as they become free; inside a tile either oneDNN's
-// single-threaded sgemm, or our own kernel where shapes are too small for it (README, "which kernel when").
+// Linear layers. Tiles are fixed by the shape alone and handed to threads as they become free. Inside a tile stands our
+// own kernel, or, on an instruction set that says so, oneDNN's single-threaded sgemm for large products (README, "which
+// product when").
 
 #include <dnnl.h>
 #include <omp.h>
@@ -9,9 +10,12 @@
 
 const char *vj_cpu_gemm_name(void)
 {
-    static char name[48];
+    static char name[64];
     const dnnl_version_t *v = dnnl_version();
-    snprintf(name, sizeof name, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+    if (cpu_chosen->library_floor == INT64_MAX)
+        snprintf(name, sizeof name, "own kernels");
+    else
+        snprintf(name, sizeof name, "own kernels, oneDNN %d.%d.%d for large products", v->major, v->minor, v->patch);
     return name;
 }
 
@@ -36,34 +40,41 @@ static void tile(void *context, int64_t task, int worker)
     } else {
         const char ta = p->a_k == 1 ? 'N' : 'T', tb = p->b_col == 1 ? 'N' : 'T';
         const int64_t lda = p->a_k == 1 ? p->a_row : p->a_k, ldb = p->b_col == 1 ? p->b_k : p->b_col;
-        dnnl_sgemm(ta, tb, m, n, p->K, 1.0f, p->A + m0 * p->a_row, lda, p->B + n0 * p->b_col, ldb, p->accumulate ? 1.0f : 0.0f,
-                   p->C + m0 * p->N + n0, p->N);
+        dnnl_sgemm(ta, tb, m, n, p->K, 1.0f, p->A + m0 * p->a_row, lda, p->B + n0 * p->b_col, ldb,
+                   p->accumulate ? 1.0f : 0.0f, p->C + m0 * p->N + n0, p->N);
+        if (p->finish != CPU_FINISH_NONE || p->bias) cpu_chosen->finish_tile(p, m0, m, n0, n);
     }
-    if (p->finish != CPU_FINISH_NONE || p->bias) cpu_chosen->finish_tile(p, m0, m, n0, n);
 }
 
 static int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// Large shapes: tiles of 256 x 512, near oneDNN's best. Small shapes: halves until there are about eight tiles, but not
-// below 48 x 64, so that several threads find work.
+// Tiles of about 384 x 512 (a library's: 512 x 1024); a shape that gives fewer than eight is cut further while the
+// pieces stay at least 48 long, so that several threads find work. First along the side that costs no packing twice:
+// columns, or rows when A is transposed.
 static void choose_tiles(tiling *t)
 {
     const cpu_product *p = &t->p;
-    t->own = p->K <= 512 && p->N <= 1024;
-    t->tm = t->own ? 192 : 256;
-    t->tn = t->own ? 128 : 512;
-    if (t->tm > p->M) t->tm = up(p->M, 6);
-    if (t->tn > p->N) t->tn = up(p->N, 32);
-    while (((p->M + t->tm - 1) / t->tm) * ((p->N + t->tn - 1) / t->tn) < 8) {
-        if (t->tm > 48 && (t->tm >= t->tn || t->tn <= 64)) t->tm = up(t->tm / 2, 6);
-        else if (t->tn > 64) t->tn = up(t->tn / 2, 32);
-        else break;
+    t->own = p->M * p->N * p->K < cpu_chosen->library_floor;
+    const int64_t tallest = t->own ? 384 : 512, widest = t->own ? 512 : 1024;
+    int64_t down = (p->M + tallest - 1) / tallest, across = (p->N + widest - 1) / widest;
+    while (down * across < 8) {
+        const bool rows = p->M / down >= 96, columns = p->N / across >= 96;
+        if (rows && (p->a_k != 1 || !columns))
+            down++;
+        else if (columns)
+            across++;
+        else
+            break;
     }
+    t->tm = up((p->M + down - 1) / down, 6);
+    t->tn = up((p->N + across - 1) / across, 32);
     t->across = (p->N + t->tn - 1) / t->tn;
 }
 
 static void run(const vj_exec *exec, const cpu_product *p)
 {
+    if (p->M == 0 || p->N == 0) return;   // no inputs: the weight gradient is empty, the bias gradient is not
+    if (p->M == 0 || p->N == 0) return;
     tiling t = { .p = *p, .scratch = exec->scratch };
     choose_tiles(&t);
     vj_pool_run(exec->pool, (p->M + t.tm - 1) / t.tm * t.across, tile, &t);
@@ -73,17 +84,39 @@ void cpu_linear_forward(const vj_exec *exec, const void *args)
 {
     const vj_args_linear_forward *a = args;
     const bool onto = a->epilogue == VJ_EPI_ADD && a->aux == a->y;   // the residual lies in y already
-    static const int finish[] = { [VJ_EPI_NONE] = CPU_FINISH_NONE, [VJ_EPI_GELU] = CPU_FINISH_GELU, [VJ_EPI_ADD] = CPU_FINISH_ADD };
-    run(exec, &(cpu_product){ .C = a->y, .A = a->x, .B = a->w, .M = a->R, .N = a->O, .K = a->I, .a_row = a->I, .a_k = 1, .b_k = 1,
-                              .b_col = a->I, .accumulate = onto, .bias = a->bias, .aux = a->aux,
+    static const int finish[] = {
+        [VJ_EPI_NONE] = CPU_FINISH_NONE, [VJ_EPI_GELU] = CPU_FINISH_GELU, [VJ_EPI_ADD] = CPU_FINISH_ADD
+    };
+    run(exec, &(cpu_product){ .C = a->y,
+                              .A = a->x,
+                              .B = a->w,
+                              .M = a->R,
+                              .N = a->O,
+                              .K = a->I,
+                              .a_row = a->I,
+                              .a_k = 1,
+                              .b_k = 1,
+                              .b_col = a->I,
+                              .accumulate = onto,
+                              .bias = a->bias,
+                              .aux = a->aux,
                               .finish = onto ? CPU_FINISH_NONE : finish[a->epilogue] });
 }
 
 void cpu_linear_backward_input(const vj_exec *exec, const void *args)
 {
     const vj_args_linear_backward_input *a = args;
-    run(exec, &(cpu_product){ .C = a->dx, .A = a->dy, .B = a->w, .M = a->R, .N = a->I, .K = a->O, .a_row = a->O, .a_k = 1, .b_k = a->I,
-                              .b_col = 1, .aux = (float *)(uintptr_t)a->gelu_pre,
+    run(exec, &(cpu_product){ .C = a->dx,
+                              .A = a->dy,
+                              .B = a->w,
+                              .M = a->R,
+                              .N = a->I,
+                              .K = a->O,
+                              .a_row = a->O,
+                              .a_k = 1,
+                              .b_k = a->I,
+                              .b_col = 1,
+                              .aux = (float *)(uintptr_t)a->gelu_pre,
                               .finish = a->gelu_pre ? CPU_FINISH_GELU_SLOPE : CPU_FINISH_NONE });
 }
 
@@ -99,7 +132,16 @@ static void bias_columns(void *context, int64_t task, int worker)
 void cpu_linear_backward_weight(const vj_exec *exec, const void *args)
 {
     vj_args_linear_backward_weight a = *(const vj_args_linear_backward_weight *)args;
-    run(exec, &(cpu_product){ .C = a.dw, .A = a.dy, .B = a.x, .M = a.O, .N = a.I, .K = a.R, .a_row = 1, .a_k = a.O, .b_k = a.I, .b_col = 1,
+    run(exec, &(cpu_product){ .C = a.dw,
+                              .A = a.dy,
+                              .B = a.x,
+                              .M = a.O,
+                              .N = a.I,
+                              .K = a.R,
+                              .a_row = 1,
+                              .a_k = a.O,
+                              .b_k = a.I,
+                              .b_col = 1,
                               .accumulate = true });
     if (a.dbias) vj_pool_run(exec->pool, (a.O + BIAS_COLUMNS - 1) / BIAS_COLUMNS, bias_columns, &a);
 }

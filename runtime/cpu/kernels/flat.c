@@ -9,8 +9,12 @@ enum { SPAN = 16384, ROWS = 64 };
 static int64_t blocks(int64_t n, int64_t size) { return (n + size - 1) / size; }
 static int64_t end_of(int64_t task, int64_t size, int64_t n) { return (task + 1) * size < n ? (task + 1) * size : n; }
 
-// ---- loss: a task makes the float64 sum of a block of rows; the blocks are added in order at the end -------------------
-typedef struct loss_job { const vj_args_loss *a; double *block; } loss_job;
+// ---- loss: a task makes the float64 sum of a block of rows; the blocks are added in order at the end
+// -------------------
+typedef struct loss_job {
+    const vj_args_loss *a;
+    double *block;
+} loss_job;
 
 static void loss_rows(void *context, int64_t task, int worker)
 {
@@ -19,7 +23,8 @@ static void loss_rows(void *context, int64_t task, int worker)
     const vj_args_loss *a = job->a;
     double total = 0;
     for (int64_t r = task * ROWS; r < end_of(task, ROWS, a->R); r++) {
-        const float *p = (const float *)a->pred + r * a->C, *t = (const float *)a->target + r * a->C, weight = ((const float *)a->weight)[r];
+        const float *p = (const float *)a->pred + r * a->C, *t = (const float *)a->target + r * a->C,
+                    weight = ((const float *)a->weight)[r];
         float *g = (float *)a->dpred + r * a->C;
         double sum = 0;
         for (int64_t c = 0; c < a->C; c++) {
@@ -47,7 +52,8 @@ void VJ_NAME(loss)(const vj_exec *exec, const void *args)
     *a->loss = total;
 }
 
-// ---- rows summed by index, a strip of columns a task, rows in order --------------------------------------------------------
+// ---- rows summed by index, a strip of columns a task, rows in order
+// --------------------------------------------------------
 static void sum_strip(void *context, int64_t task, int worker)
 {
     (void)worker;
@@ -66,7 +72,8 @@ void VJ_NAME(rows_sum)(const vj_exec *exec, const void *args)
     vj_pool_run(exec->pool, blocks(a.C, ROWS), sum_strip, &a);
 }
 
-// ---- flat spans -------------------------------------------------------------------------------------------------------------
+// ---- flat spans
+// -------------------------------------------------------------------------------------------------------------
 static void add_span(void *context, int64_t task, int worker)
 {
     (void)worker;
@@ -82,7 +89,10 @@ void VJ_NAME(add_inplace)(const vj_exec *exec, const void *args)
     vj_pool_run(exec->pool, blocks(a.n, SPAN), add_span, &a);
 }
 
-typedef struct adamw_job { const vj_args_adamw *a; float scale, keep, b1, b2, rest1, rest2, rate, c2, eps; } adamw_job;
+typedef struct adamw_job {
+    const vj_args_adamw *a;
+    float scale, keep, b1, b2, rest1, rest2, rate, c2, eps;
+} adamw_job;
 static void adamw_span(void *context, int64_t task, int worker)
 {
     (void)worker;
@@ -110,8 +120,16 @@ void VJ_NAME(adamw)(const vj_exec *exec, const void *args)
             p2 *= b2;
         }
     }
-    adamw_job j = { a, (float)s->grad_scale, (float)(1 - s->lr * s->weight_decay), (float)s->beta1, (float)s->beta2, (float)(1 - s->beta1),
-                    (float)(1 - s->beta2), (float)(s->lr / (1 - p1)), (float)(1 / sqrt(1 - p2)), (float)s->eps };
+    adamw_job j = { a,
+                    (float)s->grad_scale,
+                    (float)(1 - s->lr * s->weight_decay),
+                    (float)s->beta1,
+                    (float)s->beta2,
+                    (float)(1 - s->beta1),
+                    (float)(1 - s->beta2),
+                    (float)(s->lr / (1 - p1)),
+                    (float)(1 / sqrt(1 - p2)),
+                    (float)s->eps };
     vj_pool_run(exec->pool, blocks(a->n, SPAN), adamw_span, &j);
 }
 

@@ -5,8 +5,10 @@
 #include "runtime/cpu/kernels/vec.h"
 
 #define VJ_ISA_KERNELS(X)                                                                                              \
-    X(layernorm_forward) X(layernorm_backward) X(gelu_forward) X(gelu_backward) X(rope_forward) X(rope_backward)       \
-    X(attention_forward) X(attention_backward) X(rows_sum) X(loss) X(add_inplace) X(adamw) X(ema) X(square_sums)
+    X(layernorm_forward)                                                                                               \
+    X(layernorm_backward)                                                                                              \
+    X(gelu_forward) X(gelu_backward) X(rope_forward) X(rope_backward) X(attention_forward) X(attention_backward)       \
+        X(rows_sum) X(loss) X(add_inplace) X(adamw) X(ema) X(square_sums)
 #define X(op) void VJ_NAME(op)(const vj_exec *exec, const void *args);
 VJ_ISA_KERNELS(X)
 #undef X

@@ -15,8 +15,10 @@ static int64_t end_of(int64_t task, int64_t size, int64_t n) { return (task + 1)
 static inline vf at(const float *p, int64_t c, int64_t C) { return C - c >= W ? load(p + c) : load_part(p + c, C - c); }
 static inline void put(float *p, vf v, int64_t c, int64_t C)
 {
-    if (C - c >= W) store(p + c, v);
-    else store_part(p + c, v, C - c);
+    if (C - c >= W)
+        store(p + c, v);
+    else
+        store_part(p + c, v, C - c);
 }
 // Lanes beyond the row are 0 in sums.
 static inline vf only(vf v, int64_t c, int64_t C)
@@ -86,7 +88,8 @@ static void layernorm_slopes(void *context, int64_t task, int worker)
     const float *gamma = a->gamma;
     const int64_t C = a->C;
     for (int64_t r = task * ROWS; r < end_of(task, ROWS, a->R); r++) {
-        const float *x = (const float *)a->x + r * C, *dy = (const float *)a->dy + r * C, m = ((const float *)a->mean)[r], s = ((const float *)a->rstd)[r];
+        const float *x = (const float *)a->x + r * C, *dy = (const float *)a->dy + r * C,
+                    m = ((const float *)a->mean)[r], s = ((const float *)a->rstd)[r];
         const float *residual = a->residual ? (const float *)a->residual + r * C : NULL;
         float *dx = (float *)a->dx + r * C;
         vf g_sum = { 0 }, gx_sum = { 0 };
@@ -108,7 +111,8 @@ static void layernorm_slopes(void *context, int64_t task, int worker)
 void VJ_NAME(layernorm_backward)(const vj_exec *exec, const void *args)
 {
     vj_args_layernorm_backward a = *(const vj_args_layernorm_backward *)args;
-    vj_pool_run(exec->pool, blocks(a.C, STRIP), layernorm_strip, &a);   // first: dx may be dy's or the residual's memory
+    vj_pool_run(exec->pool, blocks(a.C, STRIP), layernorm_strip,
+                &a);   // first: dx may be dy's or the residual's memory
     vj_pool_run(exec->pool, blocks(a.R, ROWS), layernorm_slopes, &a);
 }
 
@@ -149,7 +153,10 @@ void VJ_NAME(gelu_backward)(const vj_exec *exec, const void *args)
     vj_pool_run(exec->pool, blocks(a.n, SPAN), gelu_slope_span, &a);
 }
 
-typedef struct rope_job { const vj_args_rope *a; bool backward; } rope_job;
+typedef struct rope_job {
+    const vj_args_rope *a;
+    bool backward;
+} rope_job;
 static void rope_rows(void *context, int64_t task, int worker)
 {
     (void)worker;
@@ -160,7 +167,8 @@ static void rope_rows(void *context, int64_t task, int worker)
     float co[128], si[128];   // of one row: 3 axes of up to 42 channels
     for (int64_t r = task * ROWS; r < end_of(task, ROWS, a->R); r++) {
         for (int64_t n = 0; n < 3 * a->axis; n++) {
-            const int64_t axis = n / a->axis, i = n % a->axis, at_ = a->pos[r * 3 + axis] * half + (tiled ? i % half : i / 2);
+            const int64_t axis = n / a->axis, i = n % a->axis,
+                          at_ = a->pos[r * 3 + axis] * half + (tiled ? i % half : i / 2);
             co[n] = cosine[at_];
             si[n] = sine[at_];
         }

@@ -1,68 +1,233 @@
-// Our own product for shapes that are small for a library: B is packed by panels of two vectors, six rows of A at a time.
+// Our own product, one tile at a time: B is packed by panels of two vectors, DEPTH steps of k deep; a panel stays in
+// the first cache while six rows of A after the other pass over it. Rows of A are read where they are, or copied when
+// they lie far apart; a transposed A is packed by sixes. What follows the product (bias, GELU, residual) is done on
+// each register tile.
 
 #include "runtime/cpu/kernels/isa.h"
 #include "runtime/cpu/kernels/product.h"
 
-void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, float *scratch)
+enum {
+    DEPTH = CPU_PRODUCT_DEPTH,
+    GROUP = 8,    // panels packed together
+    WIDE = 512,   // floats from row to row of A from which on it is copied
+    AHEAD = 8,    // rows fetched ahead while packing: their strides are beyond what a CPU guesses
+    PAD = 16   // floats between packed pieces: strides must not be multiples of a page, or all meet in the same cache
+               // sets
+};
+
+typedef struct tile_area {
+    int64_t m0, m, n0, n;
+} tile_area;
+typedef struct piece {
+    int64_t k0, K;      // steps of k
+    int64_t row, six;   // floats from one row of A to the next (1: A is packed by sixes), from one six to the next
+    bool onto, last;    // add to C; do what follows the product
+} piece;
+
+// panels: count of (K, PANEL), panel_floats apart, from columns [0, n) of B with free strides; columns beyond n are 0.
+// Rows of B are read along, so that neighbouring panels share the pages and lines that are touched.
+static void pack_panels(float *panels, int64_t panel_floats, const float *B, int64_t K, int64_t b_k, int64_t b_col,
+                        int64_t n)
 {
-    for (int64_t j = 0; j < n; j += PANEL) {
-        const int64_t width = n - j < PANEL ? n - j : PANEL;
-        pack_panel(scratch, p->B + (n0 + j) * p->b_col, p->K, p->b_k, p->b_col, width);
-        for (int64_t i = 0; i < m; i += 6) {
-            float *c = p->C + (m0 + i) * p->N + n0 + j;
-            micro_kernel(c, p->N, p->A + (m0 + i) * p->a_row, p->a_row, p->a_k, scratch, PANEL, p->K, m - i < 6 ? m - i : 6, width,
-                         p->accumulate);
+    if (b_col != 1) {
+        for (int64_t j = 0; j < n; j += PANEL, panels += panel_floats)
+            transpose_panel(panels, B + j * b_col, b_col, K, n - j < PANEL ? n - j : PANEL);
+        return;
+    }
+    for (int64_t k = 0; k < K; k++, panels += PANEL, B += b_k) {
+        float *out = panels;
+        int64_t j = 0;
+        if (k + AHEAD < K) {
+            for (int64_t c = 0; c < n; c += 16) __builtin_prefetch(B + AHEAD * b_k + c);
+        }
+        for (; j + PANEL <= n; j += PANEL, out += panel_floats) {
+            store(out, load(B + j));
+            store(out + W, load(B + j + W));
+        }
+        for (int64_t c = 0; c < PANEL && j < n; c++) out[c] = j + c < n ? B[j + c] : 0;
+    }
+}
+
+// Floats from one six of packed A to the next.
+static inline int64_t six_stride(int64_t K) { return K * SIX + PAD; }
+
+// out: (K, 6) for each six rows of A, whose rows are neighbours in memory (a_row = 1); missing rows are 0. Eight sixes
+// at a time: three lines of each step of k are read, and few pages are written to.
+static void pack_sixes(float *out, const float *A, int64_t a_k, int64_t rows, int64_t K)
+{
+    const int64_t stride = six_stride(K);
+    for (int64_t i0 = 0; i0 < rows; i0 += 8 * SIX, A += 8 * SIX, out += 8 * stride) {
+        const int64_t here = rows - i0 < 8 * SIX ? rows - i0 : 8 * SIX;
+        for (int64_t k = 0; k < K; k++) {
+            const float *in = A + k * a_k;
+            float *o = out + k * SIX;
+            if (k + AHEAD < K) {
+                for (int64_t i = 0; i < here; i += 16) __builtin_prefetch(in + AHEAD * a_k + i);
+            }
+            int64_t i = 0;
+            for (; i + SIX <= here; i += SIX, o += stride) memcpy(o, in + i, SIX * sizeof *o);
+            for (int64_t r = 0; r < SIX && i < here; r++) o[r] = i + r < here ? in[i + r] : 0;
         }
     }
 }
 
+// One vector of a finished sum at row i, column j: what follows the product.
+static inline vf finished(const cpu_product *p, vf v, int64_t i, int64_t j, int64_t lanes)
+{
+    const bool whole = lanes >= W;
+    float *aux = p->aux ? p->aux + i * p->N + j : NULL;
+    vf cdf, density;
+    if (p->bias) v += whole ? load(p->bias + j) : load_part(p->bias + j, lanes);
+    if (p->finish == CPU_FINISH_GELU) {
+        if (aux && whole)
+            store(aux, v);
+        else if (aux)
+            store_part(aux, v, lanes);
+        normal(v, &cdf, &density);
+        v *= cdf;
+    } else if (p->finish == CPU_FINISH_ADD) {
+        v += whole ? load(aux) : load_part(aux, lanes);
+    } else if (p->finish == CPU_FINISH_GELU_SLOPE) {
+        const vf x = whole ? load(aux) : load_part(aux, lanes);
+        normal(x, &cdf, &density);
+        v *= cdf + x * density;
+    }
+    return v;
+}
+
+// A register tile goes to rows i.., columns j..: over what is there, or onto it.
+static inline void put_tile(const cpu_product *p, vf c[SIX][2], int64_t i, int64_t j, int64_t rows, int64_t width,
+                            bool onto, bool last)
+{
+    float *out = p->C + i * p->N + j;
+    if (width == PANEL) {
+        for (int64_t r = 0; r < rows; r++, out += p->N) {
+            vf v0 = c[r][0], v1 = c[r][1];
+            if (onto) {
+                v0 += load(out);
+                v1 += load(out + W);
+            }
+            if (last) {
+                v0 = finished(p, v0, i + r, j, W);
+                v1 = finished(p, v1, i + r, j + W, W);
+            }
+            store(out, v0);
+            store(out + W, v1);
+        }
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++, out += p->N) {
+        for (int64_t at = 0; at < width; at += W) {
+            const int64_t lanes = width - at < W ? width - at : W;
+            vf v = c[r][at / W];
+            if (onto) v += load_part(out + at, lanes);
+            if (last) v = finished(p, v, i + r, j + at, lanes);
+            store_part(out + at, v, lanes);
+        }
+    }
+}
+
+// Rows of A whose stride is large fall into few cache sets: they are copied side by side.
+static void copy_rows(float *out, const float *A, int64_t a_row, int64_t rows, int64_t K)
+{
+    for (int64_t i = 0; i < rows; i++) memcpy(out + i * (K + PAD), A + i * a_row, (size_t)K * sizeof *out);
+}
+
+// One piece of k, all of whose A lies at `A` with the given strides.
+static void product_piece(const cpu_product *p, const tile_area *t, const float *A, const piece *q, float *panels)
+{
+    const int64_t panel_floats = q->K * PANEL + PAD;
+    for (int64_t j0 = 0; j0 < t->n; j0 += GROUP * PANEL) {
+        const int64_t n = t->n - j0 < GROUP * PANEL ? t->n - j0 : GROUP * PANEL;
+        pack_panels(panels, panel_floats, p->B + q->k0 * p->b_k + (t->n0 + j0) * p->b_col, q->K, p->b_k, p->b_col, n);
+        for (int64_t j = 0; j < n; j += PANEL) {
+            const int64_t width = n - j < PANEL ? n - j : PANEL;
+            const float *B = panels + j / PANEL * panel_floats;
+            for (int64_t i = 0; i < t->m; i += SIX) {
+                const int64_t rows = t->m - i < SIX ? t->m - i : SIX;
+                const float *a[SIX], *first = A + i / SIX * q->six;
+                // Rows that do not exist are row 0 once more; put_tile leaves them out.
+                for (int64_t r = 0; r < SIX; r++) a[r] = first + (r < rows ? r : 0) * q->row;
+                for (int64_t r = 0; r < rows; r++)
+                    __builtin_prefetch(p->C + (t->m0 + i + r) * p->N + t->n0 + j0 + j, 1);
+                vf c[SIX][2];
+                if (q->row == 1)
+                    six_rows(c, a, SIX, B, PANEL, q->K);
+                else
+                    six_rows(c, a, 1, B, PANEL, q->K);
+                put_tile(p, c, t->m0 + i, t->n0 + j0 + j, rows, width, q->onto, q->last);
+            }
+        }
+    }
+}
+
+void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, float *scratch)
+{
+    const int64_t pieces = p->K <= DEPTH + DEPTH / 2 ? 1 : (p->K + DEPTH - 1) / DEPTH;
+    const int64_t depth = (p->K + pieces - 1) / pieces;   // even pieces of k
+    const bool plain = !p->bias && p->finish == CPU_FINISH_NONE;
+    const tile_area area = { m0, m, n0, n };
+    float *panels = scratch, *packed = scratch + GROUP * (depth * PANEL + PAD);
+    for (int64_t i = 0; i < pieces; i++) {
+        const int64_t k0 = i * depth, K = p->K - k0 < depth ? p->K - k0 : depth;
+        const float *A = p->A + m0 * p->a_row + k0 * p->a_k;
+        piece q = { .k0 = k0,
+                    .K = K,
+                    .row = p->a_row,
+                    .six = SIX * p->a_row,
+                    .onto = p->accumulate || i > 0,
+                    .last = !plain && i == pieces - 1 };
+        if (p->a_k != 1) {
+            pack_sixes(packed, A, p->a_k, m, K);
+            A = packed;
+            q.row = 1;
+            q.six = six_stride(K);
+        } else if (p->a_row >= WIDE && n >= GROUP * PANEL) {
+            copy_rows(packed, A, p->a_row, m, K);
+            A = packed;
+            q.row = K + PAD;
+            q.six = SIX * q.row;
+        }
+        product_piece(p, &area, A, &q, panels);
+    }
+}
+
+// For tiles that a library's product made.
 void VJ_NAME(finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n)
 {
     for (int64_t i = m0; i < m0 + m; i++) {
         for (int64_t j = n0; j < n0 + n; j += W) {
-            const int64_t part = n0 + n - j;   // lanes that exist
-            float *c = p->C + i * p->N + j, *aux = p->aux ? p->aux + i * p->N + j : NULL;
-            const bool whole = part >= W;
-            vf v = whole ? load(c) : load_part(c, part), cdf, density;
-            if (p->bias) v += whole ? load(p->bias + j) : load_part(p->bias + j, part);
-            if (p->finish == CPU_FINISH_GELU) {
-                if (aux && whole) store(aux, v);
-                else if (aux) store_part(aux, v, part);
-                normal(v, &cdf, &density);
-                v *= cdf;
-            } else if (p->finish == CPU_FINISH_ADD) {
-                v += whole ? load(aux) : load_part(aux, part);
-            } else if (p->finish == CPU_FINISH_GELU_SLOPE) {
-                const vf x = whole ? load(aux) : load_part(aux, part);
-                normal(x, &cdf, &density);
-                v *= cdf + x * density;
-            }
-            if (whole) store(c, v);
-            else store_part(c, v, part);
+            float *c = p->C + i * p->N + j;
+            const int64_t lanes = n0 + n - j;
+            if (lanes >= W)
+                store(c, finished(p, load(c), i, j, lanes));
+            else
+                store_part(c, finished(p, load_part(c, lanes), i, j, lanes), lanes);
         }
     }
 }
 
+enum { SUM_ROWS = 64 };   // rows of a block: blocks are summed on their own, then added in order
+
+// out (n) += column sums of x.
 void VJ_NAME(column_sums)(float *out, const float *x, int64_t R, int64_t stride, int64_t n)
 {
-    int64_t j = 0;
-    for (; j + 4 * W <= n; j += 4 * W) {
-        vf s0 = load(out + j), s1 = load(out + j + W), s2 = load(out + j + 2 * W), s3 = load(out + j + 3 * W);
-        for (int64_t r = 0; r < R; r++) {
-            const float *row = x + r * stride + j;
-            s0 += load(row);
-            s1 += load(row + W);
-            s2 += load(row + 2 * W);
-            s3 += load(row + 3 * W);
+    for (int64_t r0 = 0; r0 < R; r0 += SUM_ROWS) {
+        const int64_t end = r0 + SUM_ROWS < R ? r0 + SUM_ROWS : R;
+        for (int64_t j = 0; j < n; j += 4 * W) {
+            vf s[4] = { { 0 }, { 0 }, { 0 }, { 0 } };
+            if (n - j >= 4 * W) {
+                for (int64_t r = r0; r < end; r++) {
+                    for (int i = 0; i < 4; i++) s[i] += load(x + r * stride + j + i * W);
+                }
+                for (int i = 0; i < 4; i++) store(out + j + i * W, load(out + j + i * W) + s[i]);
+            } else {
+                float line[4 * W] = { 0 };
+                for (int64_t r = r0; r < end; r++) {
+                    for (int64_t c = j; c < n; c++) line[c - j] += x[r * stride + c];
+                }
+                for (int64_t c = j; c < n; c++) out[c] += line[c - j];
+            }
         }
-        store(out + j, s0);
-        store(out + j + W, s1);
-        store(out + j + 2 * W, s2);
-        store(out + j + 3 * W, s3);
-    }
-    for (; j < n; j++) {
-        float s = out[j];
-        for (int64_t r = 0; r < R; r++) s += x[r * stride + j];
-        out[j] = s;
     }
 }

@@ -1,42 +1,64 @@
-// The register tile: six rows of A times a panel of two vectors of B. Used by small linear layers and by attention.
+// The register tile: six rows of A times a panel of two vectors of B; used by linear layers and by attention. Twelve
+// sums are enough to hide the latency of two FMA units, and each step loads eight values for twelve FMAs.
 #ifndef VJ_RUNTIME_CPU_KERNELS_PRODUCT_H
 #define VJ_RUNTIME_CPU_KERNELS_PRODUCT_H
 
 #include "runtime/cpu/kernels/vec.h"
 
-enum { PANEL = 2 * VJ_VECTOR };
+enum { PANEL = 2 * VJ_VECTOR, SIX = 6 };
 
-// panel (K, PANEL) from B (K, width) with free strides; columns beyond width are 0.
-static inline void pack_panel(float *panel, const float *B, int64_t K, int64_t b_k, int64_t b_col, int64_t width)
+// out (K, PANEL) = the transpose of `in` (PANEL rows of row stride `stride`, K columns); rows from `width` on count as
+// 0.
+static inline void transpose_panel(float *out, const float *in, int64_t stride, int64_t K, int64_t width)
 {
-    if (width == PANEL && b_col == 1) {
-        for (int64_t k = 0; k < K; k++, panel += PANEL, B += b_k) {
-            store(panel, load(B));
-            store(panel + W, load(B + W));
+    typedef float v4 __attribute__((vector_size(16)));
+    typedef float v4u __attribute__((vector_size(16), aligned(4)));
+    typedef int32_t i4 __attribute__((vector_size(16)));
+    int64_t j = 0;
+    for (; j + 4 <= width; j += 4) {
+        const float *r0 = in + j * stride, *r1 = r0 + stride, *r2 = r1 + stride, *r3 = r2 + stride;
+        float *o = out + j;
+        int64_t k = 0;
+        for (; k + 4 <= K; k += 4, o += 4 * PANEL) {   // 4 x 4 blocks
+            if (k % 16 == 0 && j + 8 <= width) {       // the next four rows
+                __builtin_prefetch(r0 + 4 * stride + k);
+                __builtin_prefetch(r1 + 4 * stride + k);
+                __builtin_prefetch(r2 + 4 * stride + k);
+                __builtin_prefetch(r3 + 4 * stride + k);
+            }
+            const v4 a = *(const v4u *)(r0 + k), b = *(const v4u *)(r1 + k), c = *(const v4u *)(r2 + k),
+                     d = *(const v4u *)(r3 + k);
+            const v4 ab = __builtin_shuffle(a, b, (i4){ 0, 4, 1, 5 }), cd = __builtin_shuffle(c, d, (i4){ 0, 4, 1, 5 });
+            const v4 AB = __builtin_shuffle(a, b, (i4){ 2, 6, 3, 7 }), CD = __builtin_shuffle(c, d, (i4){ 2, 6, 3, 7 });
+            *(v4u *)o = __builtin_shuffle(ab, cd, (i4){ 0, 1, 4, 5 });
+            *(v4u *)(o + PANEL) = __builtin_shuffle(ab, cd, (i4){ 2, 3, 6, 7 });
+            *(v4u *)(o + 2 * PANEL) = __builtin_shuffle(AB, CD, (i4){ 0, 1, 4, 5 });
+            *(v4u *)(o + 3 * PANEL) = __builtin_shuffle(AB, CD, (i4){ 2, 3, 6, 7 });
         }
-        return;
+        for (; k < K; k++, o += PANEL) {
+            o[0] = r0[k];
+            o[1] = r1[k];
+            o[2] = r2[k];
+            o[3] = r3[k];
+        }
     }
-    for (int64_t j = 0; j < PANEL; j++) {
-        if (j < width) {
-            for (int64_t k = 0; k < K; k++) panel[k * PANEL + j] = B[k * b_k + j * b_col];
-        } else {
-            for (int64_t k = 0; k < K; k++) panel[k * PANEL + j] = 0;
-        }
+    for (; j < PANEL; j++) {
+        for (int64_t k = 0; k < K; k++) out[k * PANEL + j] = j < width ? in[j * stride + k] : 0;
     }
 }
 
-// C (rows <= 6, width <= PANEL) = [C +] A (rows, K) B (K, PANEL); b_k is B's row stride.
-static inline __attribute__((always_inline)) void micro_kernel(float *C, int64_t ldc, const float *A, int64_t a_row, int64_t a_k,
-                                                               const float *B, int64_t b_k, int64_t K, int64_t rows, int64_t width,
-                                                               bool accumulate)
+// c[i][0..1] = row i of A (K) times B (K, PANEL; row stride b_k): rows of A start at a[0..5], a_k apart from k to k
+// + 1.
+static inline __attribute__((always_inline)) void six_rows(vf c[SIX][2], const float *const a[SIX], int64_t a_k,
+                                                           const float *B, int64_t b_k, int64_t K)
 {
-    const float *a0 = A, *a1 = A + (rows > 1 ? a_row : 0), *a2 = A + (rows > 2 ? 2 * a_row : 0), *a3 = A + (rows > 3 ? 3 * a_row : 0),
-                *a4 = A + (rows > 4 ? 4 * a_row : 0), *a5 = A + (rows > 5 ? 5 * a_row : 0);
-    vf c00 = { 0 }, c01 = { 0 }, c10 = { 0 }, c11 = { 0 }, c20 = { 0 }, c21 = { 0 }, c30 = { 0 }, c31 = { 0 }, c40 = { 0 }, c41 = { 0 },
-       c50 = { 0 }, c51 = { 0 };
+    const float *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3], *a4 = a[4], *a5 = a[5];
+    vf c00 = { 0 }, c01 = { 0 }, c10 = { 0 }, c11 = { 0 }, c20 = { 0 }, c21 = { 0 }, c30 = { 0 }, c31 = { 0 },
+       c40 = { 0 }, c41 = { 0 }, c50 = { 0 }, c51 = { 0 };
     for (int64_t k = 0; k < K; k++) {
         const vf b0 = load(B), b1 = load(B + W);
-        const float x0 = a0[k * a_k], x1 = a1[k * a_k], x2 = a2[k * a_k], x3 = a3[k * a_k], x4 = a4[k * a_k], x5 = a5[k * a_k];
+        const float x0 = a0[k * a_k], x1 = a1[k * a_k], x2 = a2[k * a_k], x3 = a3[k * a_k], x4 = a4[k * a_k],
+                    x5 = a5[k * a_k];
         c00 += x0 * b0;
         c01 += x0 * b1;
         c10 += x1 * b0;
@@ -51,17 +73,21 @@ static inline __attribute__((always_inline)) void micro_kernel(float *C, int64_t
         c51 += x5 * b1;
         B += b_k;
     }
-    const vf c[6][2] = { { c00, c01 }, { c10, c11 }, { c20, c21 }, { c30, c31 }, { c40, c41 }, { c50, c51 } };
-    for (int64_t i = 0; i < rows; i++, C += ldc) {
-        if (width == PANEL) {
-            store(C, accumulate ? load(C) + c[i][0] : c[i][0]);
-            store(C + W, accumulate ? load(C + W) + c[i][1] : c[i][1]);
-        } else {
-            float line[PANEL];
-            store(line, c[i][0]);
-            store(line + W, c[i][1]);
-            for (int64_t j = 0; j < width; j++) C[j] = accumulate ? C[j] + line[j] : line[j];
-        }
+    c[0][0] = c00, c[0][1] = c01, c[1][0] = c10, c[1][1] = c11, c[2][0] = c20, c[2][1] = c21;
+    c[3][0] = c30, c[3][1] = c31, c[4][0] = c40, c[4][1] = c41, c[5][0] = c50, c[5][1] = c51;
+}
+
+// C (6, PANEL; row stride ldc) = [C +] A (6, K; strides a_row, a_k) B (K, PANEL).
+static inline __attribute__((always_inline)) void six_by_panel(float *C, int64_t ldc, const float *A, int64_t a_row,
+                                                               int64_t a_k, const float *B, int64_t b_k, int64_t K,
+                                                               bool accumulate)
+{
+    const float *const a[SIX] = { A, A + a_row, A + 2 * a_row, A + 3 * a_row, A + 4 * a_row, A + 5 * a_row };
+    vf c[SIX][2];
+    six_rows(c, a, a_k, B, b_k, K);
+    for (int64_t i = 0; i < SIX; i++, C += ldc) {
+        store(C, accumulate ? load(C) + c[i][0] : c[i][0]);
+        store(C + W, accumulate ? load(C + W) + c[i][1] : c[i][1]);
     }
 }
 

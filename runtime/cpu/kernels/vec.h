@@ -1,11 +1,15 @@
 // Vectors of VJ_VECTOR floats, written with GCC's vector extensions: every file of this folder is compiled once per
-// instruction set (CMakeLists.txt), with contraction on, so a * b + c becomes one FMA where the CPU has it. Lane orders are
-// written out, hence the bits of a result depend on the instruction set and on shapes, on nothing else.
+// instruction set (CMakeLists.txt), with contraction on, so a * b + c becomes one FMA where the CPU has it. Lane orders
+// are written out, hence the bits of a result depend on the instruction set and on shapes, on nothing else.
 #ifndef VJ_RUNTIME_CPU_KERNELS_VEC_H
 #define VJ_RUNTIME_CPU_KERNELS_VEC_H
 
 #include <stdint.h>
 #include <string.h>
+
+#if VJ_VECTOR > 4
+#include <immintrin.h>
+#endif
 
 #include "runtime/cpu/cpu_kernels.h"
 
@@ -21,29 +25,66 @@ typedef float vfu __attribute__((vector_size(4 * VJ_VECTOR), aligned(4)));
 static inline vf load(const float *p) { return *(const vfu *)p; }
 static inline void store(float *p, vf v) { *(vfu *)p = v; }
 static inline vf splat(float x) { return x - (vf){ 0 }; }
+static inline vf vabs(vf a) { return (vf)((vi)a & 0x7fffffff); }
+
+// The few operations where a compiler does not find the instruction by itself. A NaN in b survives vmax and vmin.
+#if VJ_VECTOR == 16
+static inline vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+static inline vf vmin(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+static inline vf if_negative(vf x, vf a, vf b)
+{
+    return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)x), (__m512)b, (__m512)a);
+}
+static inline vf zero_below(vf x, vf limit, vf v)
+{
+    return (vf)_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)x, (__m512)limit, _CMP_NLT_UQ), (__m512)v);
+}
+#define VJ_EXCHANGE(v, h)                                                                                              \
+    __builtin_shuffle(v, (vi){ 0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h, 4 ^ h, 5 ^ h, 6 ^ h, 7 ^ h, 8 ^ h, 9 ^ h, 10 ^ h, 11 ^ h,   \
+                               12 ^ h, 13 ^ h, 14 ^ h, 15 ^ h })
+#elif VJ_VECTOR == 8
+static inline vf vmax(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+static inline vf vmin(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+static inline vf if_negative(vf x, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)x); }
+static inline vf zero_below(vf x, vf limit, vf v)
+{
+    return (vf)_mm256_andnot_ps(_mm256_cmp_ps((__m256)x, (__m256)limit, _CMP_LT_OQ), (__m256)v);
+}
+#define VJ_EXCHANGE(v, h) __builtin_shuffle(v, (vi){ 0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h, 4 ^ h, 5 ^ h, 6 ^ h, 7 ^ h })
+#else
 static inline vf choose(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 static inline vf vmax(vf a, vf b) { return choose(a > b, a, b); }
 static inline vf vmin(vf a, vf b) { return choose(a < b, a, b); }
-static inline vf vabs(vf a) { return (vf)((vi)a & 0x7fffffff); }
+static inline vf if_negative(vf x, vf a, vf b) { return choose((vi)x >> 31, a, b); }
+static inline vf zero_below(vf x, vf limit, vf v) { return (vf)((vi)v & ~(x < limit)); }
+#define VJ_EXCHANGE(v, h) __builtin_shuffle(v, (vi){ 0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h })
+#endif
 
 // Lanes are added by halves: the order is fixed by the vector's width.
 static inline float lanes_sum(vf v)
 {
-    float x[W];
-    memcpy(x, &v, sizeof x);
-    for (int h = W / 2; h > 0; h /= 2) {
-        for (int i = 0; i < h; i++) x[i] += x[i + h];
-    }
-    return x[0];
+#if VJ_VECTOR >= 16
+    v += VJ_EXCHANGE(v, 8);
+#endif
+#if VJ_VECTOR >= 8
+    v += VJ_EXCHANGE(v, 4);
+#endif
+    v += VJ_EXCHANGE(v, 2);
+    v += VJ_EXCHANGE(v, 1);
+    return v[0];
 }
 
 static inline float lanes_max(vf v)
 {
-    float x[W], top;
-    memcpy(x, &v, sizeof x);
-    top = x[0];
-    for (int i = 1; i < W; i++) top = x[i] > top ? x[i] : top;
-    return top;
+#if VJ_VECTOR >= 16
+    v = vmax(v, VJ_EXCHANGE(v, 8));
+#endif
+#if VJ_VECTOR >= 8
+    v = vmax(v, VJ_EXCHANGE(v, 4));
+#endif
+    v = vmax(v, VJ_EXCHANGE(v, 2));
+    v = vmax(v, VJ_EXCHANGE(v, 1));
+    return v[0];
 }
 
 // The first n < W floats, the rest 0.
@@ -56,10 +97,10 @@ static inline vf load_part(const float *p, int64_t n)
 
 static inline void store_part(float *p, vf v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof *p); }
 
-// exp(x) for x <= 88 (relative error about 1e-7); below -87 the result is 0.
+// exp(x) for x <= 88, relative error about 1e-7; above 88 it stays at exp(88), below -87.3 it is 0, NaN stays NaN.
 static inline vf vexp(vf x)
 {
-    const vf clamped = vmax(vmin(x, splat(88.0f)), splat(-87.3f));
+    const vf clamped = vmin(splat(88.0f), vmax(splat(-87.3f), x));
     const vf magic = splat(12582912.0f);   // 1.5 * 2^23: adding it rounds to an integer
     const vf shifted = clamped * 1.44269504f + magic;
     const vf n = shifted - magic;
@@ -73,23 +114,25 @@ static inline vf vexp(vf x)
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
     const vi exponent = ((vi)shifted << 23);   // the integer sits in the low bits of the shifted value
-    const vf scaled = (vf)((vi)p + exponent);
-    return choose(x < splat(-87.3f), splat(0.0f), scaled);
+    return zero_below(x, splat(-87.3f), (vf)((vi)p + exponent));
 }
 
 // The normal distribution's cumulative function and density at x: gelu(x) = x * cdf, gelu'(x) = cdf + x * density.
-// Abramowitz and Stegun 7.1.26 for the tail, so that small tails keep their relative accuracy.
+// Upper tail: exp(-z^2/2) t P(t) with t = 1 / (1 + z/4), P fitted by us to |error| < 4e-9 in the tail (before
+// rounding). The lower tail is not made as 1 - upper, so that gelu of a very negative x keeps its leading digits.
 static inline void normal(vf x, vf *cdf, vf *density)
 {
     const vf z = vabs(x), e = vexp(x * x * -0.5f);
-    const vf t = 1.0f / (z * (0.3275911f * 0.70710678f) + 1.0f);
-    vf p = splat(1.061405429f);
-    p = p * t + -1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t + -0.284496736f;
-    p = p * t + 0.254829592f;
-    const vf tail = p * t * e * 0.5f;
-    *cdf = choose(x < splat(0.0f), tail, 1.0f - tail);
+    const vf t = 1.0f / (z * 0.25f + 1.0f);
+    vf p = splat(-0.0914260670542717f);
+    p = p * t + 0.3405073583126068f;
+    p = p * t + -0.26424694061279297f;
+    p = p * t + 0.27765876054763794f;
+    p = p * t + 0.02723531983792782f;
+    p = p * t + 0.11132857948541641f;
+    p = p * t + 0.09894300252199173f;
+    const vf tail = p * t * e;
+    *cdf = if_negative(x, tail, 1.0f - tail);
     *density = e * 0.39894228f;
 }
 
