@@ -23,9 +23,34 @@ static const char *find_builtin(const char *name)
     return NULL;
 }
 
+// Far above what anyone trains, and low enough that no count of rows or bytes leaves its 64 bits, nor slots their tree.
+enum { TOKENS_MAX = 1 << 20, SLOT_TOKENS_MAX = 1 << 27, SLOTS_MAX = 1 << 20 };
+
+static void check_sizes(vj_config *c, const vj_run_config *r)
+{
+    const int64_t slots = r->train.batch / r->mask.group, side = r->data.crop / r->model.patch;
+    int64_t tokens = 0;
+    for (int64_t i = 0; i < r->data.fpc.n; i++) {
+        const int64_t n = r->data.fpc.v[i] / r->model.tubelet * side * side;
+        if (n > tokens) tokens = n;
+    }
+    if (slots > SLOTS_MAX) {
+        vj_config_problem(c, "train.batch", "%lld samples are %lld slots of mask.group = %lld; at most %d are possible", (long long)r->train.batch,
+                          (long long)slots, (long long)r->mask.group, SLOTS_MAX);
+    }
+    if (tokens > TOKENS_MAX) {
+        vj_config_problem(c, "data.crop", "%lld pixels and the frames of data.fpc are %lld tokens of a clip; at most %d are possible",
+                          (long long)r->data.crop, (long long)tokens, TOKENS_MAX);
+    } else if (tokens * r->mask.group > SLOT_TOKENS_MAX) {
+        vj_config_problem(c, "mask.group", "%lld clips of %lld tokens are more than the %d of a slot that are possible", (long long)r->mask.group,
+                          (long long)tokens, SLOT_TOKENS_MAX);
+    }
+}
+
 static void check_shapes(vj_config *c, const vj_run_config *r)
 {
     const vj_train_config *t = &r->train;
+    check_sizes(c, r);
     if (t->batch % r->mask.group != 0) {
         vj_config_problem(c, "train.batch", "%lld is not a multiple of mask.group = %lld", (long long)t->batch, (long long)r->mask.group);
     }

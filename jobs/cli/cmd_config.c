@@ -1,7 +1,9 @@
 // vjepa config show|check CONFIG [key=value ...]: what a configuration comes to, and whether it fits this machine.
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "configs/run_config.h"
 #include "data/loader.h"
@@ -18,7 +20,9 @@ typedef struct costs {
     int64_t tokens;                            // of a clip
     vj_mask_counts masks[VJ_MAX_MASKS];
     vj_memory_plan memory;
-    int64_t loader, held_out, checkpoint, disk;   // bytes
+    int64_t loader, held_out, total;           // bytes of memory besides the model's, and of all
+    int64_t reserved;                          // the largest single buffer: no slot can need more, few touch all of it
+    int64_t checkpoint, disk;                  // bytes
     double flop;                               // of a step
 } costs;
 
@@ -61,32 +65,66 @@ static vj_status count(const vj_run_config *c, costs *k)
     }
     bound.rows = bound.ctx_rows + bound.tgt_rows;
     const vj_dtype real = strcmp(c->train.device, "ref") == 0 ? VJ_F64 : VJ_F32;
+    vj_memory_plan most;
     VJ_TRY(vj_vjepa_plan(&c->model, k->mask_tokens, &bound, true, real, &k->memory));
+    bound.ctx_rows = bound.tgt_rows = bound.rows = 0;   // as training reserves: whatever the masks may be
+    VJ_TRY(vj_vjepa_plan(&c->model, k->mask_tokens, &bound, true, real, &most));
+    k->reserved = most.saved > most.scratch ? most.saved : most.scratch;
     const vj_loader_stage stage = { .batch = c->train.batch, .slot = c->mask.group, .crop = c->data.crop, .tubelet = c->model.tubelet,
                                     .patch = c->model.patch, .fpc = c->data.fpc, .fps = c->data.fps, .world = 1, .threads = (int)c->data.threads };
     k->loader = vj_loader_bytes(&c->data, &c->mask, &stage);
     if (c->train.held_out_every > 0) {
         k->held_out = k->tokens * c->model.width * (c->train.held_out_constant * 4 + 4 + 4 * 8) + 2 * 8 * c->mask.n * c->mask.group * k->tokens * c->model.width;
     }
+    k->total = k->memory.total + k->loader + k->held_out;
     k->checkpoint = k->memory.params + k->memory.moments + k->memory.target;
-    const int64_t kept = c->train.checkpoint_keep + 1 + (c->train.checkpoint_keep_every > 0 ? c->train.steps / c->train.checkpoint_keep_every : 0);
+    const int64_t for_ever = c->train.checkpoint_keep_every > 0 ? c->train.steps / c->train.checkpoint_keep_every : 0;
+    const int64_t kept = c->train.checkpoint_keep + 1 + for_ever;   // one more while the next is written
     k->disk = k->checkpoint * kept;
     k->flop = step_flop(c, k);
     return VJ_OK;
 }
 
-// Memory that a new process can have without pushing others out.
-static int64_t memory_available(void)
+// The number in a file behind a line's first word ("" for a line that is a number); 0 when there is none ("max").
+static int64_t number_in(const char *path, const char *word)
 {
-    int64_t bytes = 0;
-    FILE *f = fopen("/proc/meminfo", "re");
+    FILE *f = fopen(path, "re");
     char line[256];
-    long long kb = 0;
+    int64_t found = 0;
     while (f && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "MemAvailable: %lld kB", &kb) == 1) bytes = (int64_t)kb * 1024;
+        if (vj_str_starts(line, word)) found = strtoll(line + strlen(word), NULL, 10);
     }
     if (f) fclose(f);
-    return bytes;
+    return found;
+}
+
+// Memory that a new process can have without pushing others out, within the limits of its cgroups; 0: not known.
+static int64_t memory_available(void)
+{
+    int64_t bytes = number_in("/proc/meminfo", "MemAvailable:") * 1024;
+    char group[512] = "", path[640], text[600];
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    while (f && fgets(text, sizeof text, f)) sscanf(text, "0::%511s", group);
+    if (f) fclose(f);
+    for (;;) {
+        vj_format(path, sizeof path, "/sys/fs/cgroup%s/memory.max", strcmp(group, "/") == 0 ? "" : group);
+        const int64_t limit = number_in(path, "");
+        if (limit > 0 && (bytes == 0 || limit < bytes)) bytes = limit;
+        char *slash = strrchr(group, '/');
+        if (!slash) break;
+        *slash = '\0';
+    }
+    const int64_t old_limit = number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes", "");
+    return old_limit > 0 && (bytes == 0 || old_limit < bytes) ? old_limit : bytes;
+}
+
+static const char *flop_text(char out[24], double flop)
+{
+    static const char *const unit[] = { "GFLOP", "TFLOP", "PFLOP", "EFLOP", "ZFLOP" };
+    int u = 0;
+    for (flop /= 1e9; flop >= 999.5 && u < 4; u++) flop /= 1000;
+    snprintf(out, 24, "%.3g %s", flop, unit[u]);
+    return out;
 }
 
 static void line(const char *name, double bytes, const char *note)
@@ -106,8 +144,10 @@ static void print(const vj_run_config *c, const costs *k)
         printf("mask %lld      context %.0f tokens, target %.0f (means over slots of %lld; at most %lld and %lld)\n", (long long)i, k->masks[i].mean_K,
                k->masks[i].mean_P, (long long)c->mask.group, (long long)k->masks[i].max_K, (long long)k->masks[i].max_P);
     }
-    printf("step        %lld samples in %lld slots, %.3g TFLOP; %lld steps, %.3g PFLOP\n", (long long)c->train.batch,
-           (long long)(c->train.batch / c->mask.group), k->flop / 1e12, (long long)c->train.steps, k->flop * (double)c->train.steps / 1e15);
+    char step[24], all[24];
+    printf("step        %lld samples in %lld slots, %s; %lld steps, %s\n", (long long)c->train.batch,
+           (long long)(c->train.batch / c->mask.group), flop_text(step, k->flop), (long long)c->train.steps,
+           flop_text(all, k->flop * (double)c->train.steps));
     puts("memory");
     line("weights", (double)k->memory.params, "");
     line("target encoder", (double)k->memory.target, "");
@@ -117,32 +157,123 @@ static void print(const vj_run_config *c, const costs *k)
     line("scratch", (double)(k->memory.scratch + k->memory.input), "");
     line("loader", (double)k->loader, "batches in flight (data.prefetch)");
     line("held-out figures", (double)k->held_out, "");
-    line("total", (double)(k->memory.total + k->loader + k->held_out), "");
+    line("total", (double)k->total, "");
     puts("disk");
     line("a checkpoint", (double)k->checkpoint, "");
     line("all that are kept", (double)k->disk, "checkpoint.keep, checkpoint.keep_every");
 }
 
-static vj_status fits(const vj_run_config *c, const costs *k, const char *run)
+// ---- what would fit -------------------------------------------------------------------------------------------------
+// Changes that save memory, mildest first: the first three leave what is learned as it is.
+typedef enum change { PREFETCH, RECOMPUTE, NO_HELD_OUT, GROUP, BATCH, CHANGES } change;
+
+// Takes one more step of a change; false when there is none left.
+static bool save_memory(vj_run_config *c, change what)
 {
-    const int64_t have = memory_available(), need = k->memory.total + k->loader + k->held_out;
-    char want[24], there[24], least[24];
-    vj_bytes_text(want, (double)need);
+    const int64_t slots = c->train.batch / c->mask.group;
+    switch (what) {
+    case PREFETCH: if (c->data.prefetch == 1) return false; c->data.prefetch = 1; return true;
+    case RECOMPUTE: if (c->model.recompute == VJ_RECOMPUTE_BLOCK) return false; c->model.recompute = VJ_RECOMPUTE_BLOCK; return true;
+    case NO_HELD_OUT: if (c->train.held_out_every == 0) return false; c->train.held_out_every = 0; return true;
+    case GROUP: {
+        int64_t g = c->mask.group / 2;
+        while (g > 1 && c->train.batch % g != 0) g--;
+        if (g < 1) return false;
+        c->mask.group = g;
+        return true;
+    }
+    default: if (slots == 1) return false; c->train.batch = (slots + 1) / 2 * c->mask.group; return true;
+    }
+}
+
+static void copy_change(vj_run_config *to, const vj_run_config *from, change what)
+{
+    switch (what) {
+    case PREFETCH: to->data.prefetch = from->data.prefetch; break;
+    case RECOMPUTE: to->model.recompute = from->model.recompute; break;
+    case NO_HELD_OUT: to->train.held_out_every = from->train.held_out_every; break;
+    case GROUP: to->mask.group = from->mask.group; break;
+    default: to->train.batch = from->train.batch; break;
+    }
+}
+
+static void name_changes(const vj_run_config *c, const vj_run_config *now, vj_str *out)
+{
+    if (now->data.prefetch != c->data.prefetch) vj_str_printf(out, " data.prefetch=%lld", (long long)now->data.prefetch);
+    if (now->model.recompute != c->model.recompute) vj_str_add(out, " model.recompute=block");
+    if (now->train.held_out_every != c->train.held_out_every) vj_str_add(out, " held_out.every=0");
+    if (now->mask.group != c->mask.group) vj_str_printf(out, " mask.group=%lld", (long long)now->mask.group);
+    if (now->train.batch != c->train.batch) vj_str_printf(out, " train.batch=%lld", (long long)now->train.batch);
+}
+
+static bool fits(const costs *k, int64_t have)
+{
+    return k->total <= have && (double)k->reserved <= (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+}
+
+// Words that make it fit into `have` bytes, or why none do. Changes that turn out not to be needed are taken back.
+static vj_status what_would_fit(const vj_run_config *c, int64_t have, vj_str *out)
+{
+    vj_run_config now = *c;
+    costs k;
+    VJ_TRY(count(&now, &k));
+    for (int what = 0; what < CHANGES && !fits(&k, have); what++) {
+        while (!fits(&k, have) && save_memory(&now, (change)what)) VJ_TRY(count(&now, &k));
+    }
+    char bytes[24];
+    if (!fits(&k, have)) {
+        vj_bytes_text(bytes, (double)k.total);
+        vj_str_printf(out, "no batch or setting would, the least is %s; a smaller model.preset, data.crop or data.fpc is needed, "
+                           "or a larger machine", bytes);
+        return VJ_OK;
+    }
+    for (int what = 0; what < CHANGES; what++) {
+        vj_run_config milder = now;
+        costs of_milder;
+        copy_change(&milder, c, (change)what);
+        if (milder.train.batch % milder.mask.group != 0) continue;
+        VJ_TRY(count(&milder, &of_milder));
+        if (!fits(&of_milder, have)) continue;
+        now = milder;
+        k = of_milder;
+    }
+    vj_bytes_text(bytes, (double)k.total);
+    vj_str_add(out, "what would fit:");
+    name_changes(c, &now, out);
+    vj_str_printf(out, " (%s)", bytes);
+    return VJ_OK;
+}
+
+static vj_status fits_memory(const vj_run_config *c, const costs *k, int64_t have)
+{
+    char want[24], want_most[24], there[24];
+    vj_bytes_text(want, (double)k->total);
     vj_bytes_text(there, (double)have);
-    vj_bytes_text(least, (double)(k->memory.params + k->memory.target + k->memory.moments));
-    VJ_CHECK(have == 0 || need <= have, VJ_ERR_CONFIG,
-             "does not fit: %s of memory are needed, %s are available; what would help: mask.group=%lld or less (now %lld), model.recompute=%s, "
-             "data.prefetch=1, held_out.every=0, a smaller train.batch. Weights and moments alone are %s",
-             want, there, (long long)(c->mask.group > 1 ? c->mask.group / 2 : 1), (long long)c->mask.group, "block", least);
-    int64_t space = 0;
-    VJ_TRY(vj_disk_free(run, &space));
+    vj_bytes_text(want_most, (double)k->reserved);
+    if (have > 0 && !fits(k, have)) {
+        if (k->total <= have) vj_format(want, sizeof want, "up to %.15s", want_most);
+        vj_str hint = { 0 };
+        VJ_TRY(what_would_fit(c, have, &hint));
+        vj_status status = vj_fail(VJ_ERR_CONFIG, "does not fit: %s of memory are needed, %s are available; %s", want, there,
+                                   vj_str_text(&hint));
+        vj_str_free(&hint);
+        return status;
+    }
+    return VJ_OK;
+}
+
+static vj_status fits_disk(const vj_run_config *c, const costs *k, const char *run, int64_t space)
+{
+    char want[24], there[24];
     vj_bytes_text(want, (double)k->disk);
     vj_bytes_text(there, (double)space);
-    VJ_CHECK(k->disk <= space, VJ_ERR_CONFIG, "does not fit: checkpoints need %s of disk, %s holds %s; keep fewer (checkpoint.keep, checkpoint.keep_every) or use another --run",
-             want, run, there);
-    vj_bytes_text(want, (double)need);
-    vj_bytes_text(there, (double)have);
-    printf("fits: %s of memory of %s that are available\n", want, there);
+    if (k->disk > space) {
+        int64_t keep = space / k->checkpoint - 1;   // one more is there while the next is written
+        if (keep > c->train.checkpoint_keep) keep = c->train.checkpoint_keep;
+        char hint[96] = "not even one checkpoint has room: another --run is needed";
+        if (keep > 0) vj_format(hint, sizeof hint, "what would fit: checkpoint.keep=%lld checkpoint.keep_every=0", (long long)keep);
+        VJ_FAIL(VJ_ERR_CONFIG, "does not fit: checkpoints need %s of disk, %s has room for %s; %s", want, run, there, hint);
+    }
     return VJ_OK;
 }
 
@@ -156,7 +287,21 @@ static vj_status check(const vj_args *args, const char *run)
     VJ_TRY(count(&c, &k));
     print(&c, &k);
     fflush(stdout);
-    return fits(&c, &k, run);
+    const int64_t memory = memory_available();
+    int64_t disk = 0;
+    VJ_TRY(vj_disk_free(run, &disk));
+    VJ_TRY(fits_memory(&c, &k, memory));
+    VJ_TRY(fits_disk(&c, &k, run, disk));
+    char need[24], have[24];
+    vj_bytes_text(need, (double)k.total);
+    vj_bytes_text(have, (double)memory);
+    printf("fits: %s of memory, ", need);
+    if (memory > 0) printf("%s are available", have);
+    else printf("how much this machine has is not known");
+    vj_bytes_text(need, (double)k.disk);
+    vj_bytes_text(have, (double)disk);
+    printf("; %s of disk, %s are free\n", need, have);
+    return VJ_OK;
 }
 
 static vj_status show(const vj_args *args, bool origin)

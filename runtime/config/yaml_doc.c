@@ -100,7 +100,7 @@ static const char *near_key(const vj_config *c, const char *key, char group[64])
     for (; n < c->n_entries && n < NAMES_MAX; n++) {
         names[n] = c->entries[n].field->key;
         const char *end = strrchr(names[n], '.');
-        if (end && strcmp(end + 1, last) == 0) return names[n];
+        if (strcmp(end ? end + 1 : names[n], last) == 0) return names[n];
     }
     names[n] = NULL;
     const char *near = vj_nearest(key, names);
