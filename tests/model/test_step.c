@@ -1,6 +1,7 @@
 // The step as a machine: equal bits for any number of threads and on far, the tree over slots, what happens to numbers
 // that are not finite, memory that is planned and never asked for again, slots that do not fit.
 
+#include <errno.h>
 #include <malloc.h>
 
 #include "tests/model/small_model.h"
@@ -275,18 +276,18 @@ static void count(const void *caller)
     *(p >= &__executable_start && p < &etext ? &ours : &theirs) += 1;
 }
 
-// Inlined into a caller of ours they would see that caller's caller.
-#define APART __attribute__((noinline))
-APART void *malloc(size_t n) { return count(__builtin_return_address(0)), __libc_malloc(n); }
-APART void *calloc(size_t a, size_t b) { return count(__builtin_return_address(0)), __libc_calloc(a, b); }
-APART void *realloc(void *p, size_t n) { return count(__builtin_return_address(0)), __libc_realloc(p, n); }
-APART void *aligned_alloc(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
-APART void *memalign(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
-APART int posix_memalign(void **out, size_t a, size_t n)
+// Visible to the libraries too; not inlined, or the caller would be the caller's caller.
+#define ALLOCATOR __attribute__((visibility("default"), noinline))
+ALLOCATOR void *malloc(size_t n) { return count(__builtin_return_address(0)), __libc_malloc(n); }
+ALLOCATOR void *calloc(size_t a, size_t b) { return count(__builtin_return_address(0)), __libc_calloc(a, b); }
+ALLOCATOR void *realloc(void *p, size_t n) { return count(__builtin_return_address(0)), __libc_realloc(p, n); }
+ALLOCATOR void *aligned_alloc(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
+ALLOCATOR void *memalign(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
+ALLOCATOR int posix_memalign(void **out, size_t a, size_t n)
 {
     count(__builtin_return_address(0));
     *out = __libc_memalign(a, n);
-    return *out ? 0 : 12;
+    return *out ? 0 : ENOMEM;
 }
 
 static void a_step_allocates_nothing(void **state)
