@@ -107,7 +107,7 @@ else
 fi
 $vjepa data ls "$run/shards"
 
-say "5/6 pretraining: quickstart, then constant learning rate (Ctrl-C stops, the same command continues)"
+say "5/6 pretraining: warm-up, then constant learning rate (Ctrl-C stops, the same command continues)"
 pretrain_started=$(date +%s)
 train $vjepa pretrain configs/quickstart.yaml --run "$run/pretrain" "data.dir=$run/shards" "${over[@]}"
 

@@ -135,7 +135,7 @@ static void rules_across_rooms(void **state)
     assert_fails(LOAD("quickstart", "train.batch=15"), VJ_ERR_CONFIG, "train.batch: 15 is not a multiple of mask.group = 2");
     assert_fails(LOAD("quickstart", "data.crop=72"), VJ_ERR_CONFIG, "data.crop: 72 pixels are not a multiple of model.patch = 16");
     assert_fails(LOAD("quickstart", "data.fpc=[9]"), VJ_ERR_CONFIG, "data.fpc: 9 frames are not a multiple of model.tubelet = 2");
-    assert_fails(LOAD("quickstart", "optim.warmup=2000"), VJ_ERR_CONFIG, "optim.warmup: 2000 steps are more than train.steps = 1000");
+    assert_fails(LOAD("quickstart", "optim.warmup=2000"), VJ_ERR_CONFIG, "optim.warmup: 2000 steps are more than train.steps = 1300");
     assert_fails(LOAD("quickstart", "train.batch=16777216"), VJ_ERR_CONFIG, "train.batch: 16777216 samples are 8388608 slots of mask.group = 2");
     assert_fails(LOAD("quickstart", "data.crop=4096", "model.patch=1", "data.fpc=[1024]"), VJ_ERR_CONFIG, "8589934592 tokens of a clip");
     assert_fails(LOAD("quickstart", "data.crop=4096", "model.patch=8", "mask.group=65536", "train.batch=65536"), VJ_ERR_CONFIG,
