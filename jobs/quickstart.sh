@@ -18,6 +18,7 @@ say() { printf '\n== %s\n' "$*"; }
 die() { printf 'quickstart: %s\n' "$*" >&2; exit "${2:-1}"; }
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+asked="$*"
 videos="" run="" fresh="" threads=""
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -45,7 +46,7 @@ train() {
   local status=0
   "$@" || status=$?
   if [ $status -eq 75 ]; then
-    echo; echo "Stopped with a checkpoint. The same command continues: jobs/quickstart.sh"
+    echo; echo "Stopped with a checkpoint. The same command continues: jobs/quickstart.sh $asked"
     exit 75
   fi
   return $status
