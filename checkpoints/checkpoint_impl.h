@@ -44,9 +44,11 @@ extern const char *const vj_ckpt_networks[VJ_CKPT_NETWORKS];   // encoder, predi
 void vj_manifest_text(const vj_checkpoint *c, vj_str *out);
 vj_status vj_manifest_read(vj_checkpoint **out, const char *dir) VJ_MUST_CHECK;
 // Streaming checksum of an interval.
-typedef struct vj_block_hash { uint64_t hashes[1024]; uint64_t total; int n; } vj_block_hash;
+typedef struct vj_block_hash { uint64_t hashes[1024]; int n; } vj_block_hash;
 void vj_block_hash_add(vj_block_hash *h, const void *block, size_t bytes);
 uint64_t vj_block_hash_end(vj_block_hash *h);
+// SHA-256 of the shard file at `path` without its intervals' payload: what the manifest keeps of it.
+vj_status vj_shard_digest(const vj_shard_file *shard, const char *path, unsigned char out[32]) VJ_MUST_CHECK;
 
 // load.c
 bool vj_checkpoint_has(const vj_checkpoint *c, const char *network, vj_state_kind kind);

@@ -165,12 +165,6 @@ vj_status vj_checkpoint_open(vj_checkpoint **out, const char *ref, bool for_cool
 }
 
 // ---- reading --------------------------------------------------------------------------------------------------------
-static int by_offset(const void *a, const void *b)
-{
-    const vj_h5_range *x = a, *y = b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
 // Whatever is wrong with a checkpoint's files, also a disk that does not give them: this checkpoint cannot be used.
 static vj_status damaged(vj_status status)
 {
@@ -188,17 +182,8 @@ static vj_status open_checked(const vj_checkpoint *c, const vj_shard_file *f, in
     VJ_CHECK((int64_t)st.st_size == f->bytes, VJ_ERR_CHECKPOINT,
              "%s: has %lld bytes, its manifest says %lld: truncated or not of this checkpoint", path,
              (long long)st.st_size, (long long)f->bytes);
-    vj_h5_range *ranges = calloc((size_t)f->n + 1, sizeof *ranges);
-    VJ_CHECK(ranges != NULL, VJ_ERR_NOMEM, "no memory to read %s", path);
-    for (int64_t i = 0; i < f->n; i++) {
-        ranges[i] = (vj_h5_range){ f->intervals[i].offset,
-                                   (f->intervals[i].end - f->intervals[i].begin) * (int64_t)vj_dtype_size(f->dtype) };
-    }
-    qsort(ranges, (size_t)f->n, sizeof *ranges, by_offset);
     unsigned char digest[32];
-    vj_status status = vj_h5_metadata_digest(path, ranges, f->n, digest);
-    free(ranges);
-    VJ_TRY(damaged(status));
+    VJ_TRY(damaged(vj_shard_digest(f, path, digest)));
     VJ_CHECK(memcmp(digest, f->digest, 32) == 0, VJ_ERR_CHECKPOINT,
              "%s: its metadata (the bytes outside of the datasets) is damaged: the digest differs from the manifest's",
              path);

@@ -24,6 +24,26 @@ void vj_block_hash_add(vj_block_hash *h, const void *block, size_t bytes)
 
 uint64_t vj_block_hash_end(vj_block_hash *h) { return vj_xxh64(h->hashes, (size_t)h->n * sizeof h->hashes[0]); }
 
+static int by_offset(const void *a, const void *b)
+{
+    const vj_h5_range *x = a, *y = b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+vj_status vj_shard_digest(const vj_shard_file *shard, const char *path, unsigned char out[32])
+{
+    vj_h5_range *ranges = calloc((size_t)shard->n + 1, sizeof *ranges);
+    VJ_CHECK(ranges != NULL, VJ_ERR_NOMEM, "no memory for the digest of %s", path);
+    for (int64_t i = 0; i < shard->n; i++) {
+        const vj_interval *v = &shard->intervals[i];
+        ranges[i] = (vj_h5_range){ v->offset, (v->end - v->begin) * (int64_t)vj_dtype_size(shard->dtype) };
+    }
+    qsort(ranges, (size_t)shard->n, sizeof *ranges, by_offset);
+    vj_status status = vj_h5_metadata_digest(path, ranges, shard->n, out);
+    free(ranges);
+    return status;
+}
+
 static void put_layout(vj_json_writer *w, const vj_layout *l)
 {
     vj_json_begin_object(w, NULL);
@@ -170,7 +190,7 @@ static vj_status read_unit(vj_layout *l, const vj_json *u)
     const vj_json *params = vj_json_get(u, "params");
     for (int64_t i = 0; i < vj_json_count(params); i++) {
         const vj_json *p = vj_json_at(params, i), *shape = vj_json_get(p, "shape");
-        vj_param q = { .rank = (int)vj_json_count(shape), .trained = true };
+        vj_param q = { .rank = (int)vj_json_count(shape) };
         int64_t offset = -1, elements = 1;
         VJ_TRY(text_into(p, "name", q.name, sizeof q.name));
         VJ_TRY(vj_json_i64(p, "offset", &offset));

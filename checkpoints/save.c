@@ -135,26 +135,6 @@ static vj_status write_interval(saver *s, int fd, const char *path, const vj_ten
     return VJ_OK;
 }
 
-static int by_offset(const void *a, const void *b)
-{
-    const vj_h5_range *x = a, *y = b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
-static vj_status digest(vj_shard_file *shard, const char *path)
-{
-    vj_h5_range *ranges = calloc((size_t)shard->n + 1, sizeof *ranges);
-    VJ_CHECK(ranges != NULL, VJ_ERR_NOMEM, "no memory for a checkpoint");
-    for (int64_t i = 0; i < shard->n; i++) {
-        const vj_interval *v = &shard->intervals[i];
-        ranges[i] = (vj_h5_range){ v->offset, (v->end - v->begin) * (int64_t)vj_dtype_size(shard->dtype) };
-    }
-    qsort(ranges, (size_t)shard->n, sizeof *ranges, by_offset);
-    vj_status status = vj_h5_metadata_digest(path, ranges, shard->n, shard->digest);
-    free(ranges);
-    return status;
-}
-
 static vj_status write_shard(saver *s, int64_t r)
 {
     char path[760];
@@ -178,7 +158,7 @@ static vj_status write_shard(saver *s, int64_t r)
     if (status == VJ_OK) shard->bytes = (int64_t)lseek(fd, 0, SEEK_END);
     close(fd);
     VJ_TRY(status);
-    return digest(shard, path);
+    return vj_shard_digest(shard, path, shard->digest);
 }
 
 static vj_status write_manifest(saver *s)
