@@ -35,7 +35,7 @@ static void unit(maker *k, const char *name)
 static void param(maker *k, const char *prefix, const char *name, int rank, const int64_t *shape, vj_init init,
                   double divisor)
 {
-    vj_param p = { .rank = rank, .trained = true, .init = init, .init_std = 0.02, .init_divisor = divisor };
+    vj_param p = { .rank = rank, .init = init, .init_std = 0.02, .init_divisor = divisor };
     vj_format(p.name, sizeof p.name, "%s%s", prefix, name);
     memcpy(p.shape, shape, (size_t)rank * sizeof *shape);
     if (k->status == VJ_OK) k->status = vj_layout_param(k->l, &p);

@@ -19,7 +19,6 @@ typedef struct vj_param {
     int rank;
     int64_t shape[VJ_MAX_RANK];   // as published: conv weights are 5-D, mask tokens (1, 1, q)
     bool decay;             // weight decay applies: not 1-D and no "bias" in the name
-    bool trained;           // false: never receives a gradient, AdamW leaves it alone (mask tokens of unused groups)
     vj_init init;
     double init_std, init_divisor;   // value = std * normal / divisor
 } vj_param;

@@ -14,9 +14,7 @@ static double seconds_of(clockid_t id)
 }
 
 double vj_now(void) { return seconds_of(CLOCK_MONOTONIC); }
-double vj_cpu_seconds(void) { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }
 double vj_thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
-int64_t vj_wall_seconds(void) { return (int64_t)time(NULL); }
 
 static struct tm utc(void)
 {
@@ -54,15 +52,4 @@ int64_t vj_peak_rss_bytes(void)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return (int64_t)usage.ru_maxrss * 1024;
-}
-
-int64_t vj_current_rss_bytes(void)
-{
-    FILE *f = fopen("/proc/self/statm", "re");
-    long long size = 0, resident = 0;
-    if (f) {
-        if (fscanf(f, "%lld %lld", &size, &resident) != 2) resident = 0;
-        fclose(f);
-    }
-    return resident * (int64_t)sysconf(_SC_PAGESIZE);
 }

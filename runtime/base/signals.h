@@ -1,5 +1,5 @@
 // Stop requests. USR2, TERM and INT ask the program to stop at its next safe point (exit 75); a second INT leaves at
-// once with 130. TERM after vj_signals_fatal_peer() is not a request (contracts section 7; used from the ranks issue on).
+// once with 130.
 #ifndef VJ_RUNTIME_BASE_SIGNALS_H
 #define VJ_RUNTIME_BASE_SIGNALS_H
 
