@@ -24,14 +24,7 @@
 #include "checkpoints/checkpoint_impl.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != VJ_OK) {                                                                                         \
-            print_error("%s\n", vj_error_text());                                                                      \
-            fail();                                                                                                    \
-        }                                                                                                              \
-    } while (0)
+#include "tests/support/scratch.h"
 
 enum { PARTS = 7, UNITS = 3 };
 typedef struct model {
@@ -53,7 +46,7 @@ static inline vj_layout *make_layout(const char *network, int units)
         snprintf(name, sizeof name, "unit.%d", u);
         OK(vj_layout_unit(l, name));
         for (int p = 0; p < 2; p++) {
-            vj_param q = { .rank = 1 + p, .shape = { 5 + u, 3 }, .trained = true };
+            vj_param q = { .rank = 1 + p, .shape = { 5 + u, 3 } };
             snprintf(q.name, sizeof q.name, "unit.%d.%s", u, p ? "weight" : "bias");
             OK(vj_layout_param(l, &q));
         }

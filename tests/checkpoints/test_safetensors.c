@@ -13,14 +13,7 @@
 
 #include "checkpoints/safetensors.h"
 #include "runtime/base/file.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != VJ_OK) {                                                                                         \
-            print_error("%s\n", vj_error_text());                                                                      \
-            fail();                                                                                                    \
-        }                                                                                                              \
-    } while (0)
+#include "tests/support/scratch.h"
 
 static char path[64];
 

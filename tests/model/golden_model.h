@@ -15,14 +15,7 @@
 
 #include "model/layouts.h"
 #include "model/vjepa.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != VJ_OK) {                                                                                         \
-            print_error("%s\n", vj_error_text());                                                                      \
-            fail();                                                                                                    \
-        }                                                                                                              \
-    } while (0)
+#include "tests/support/scratch.h"
 
 static inline vj_model_config golden_config(void)
 {

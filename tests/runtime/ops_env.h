@@ -15,14 +15,7 @@
 #include <cmocka.h>
 
 #include "runtime/ops/ops.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != VJ_OK) {                                                                                         \
-            print_error("%s\n", vj_error_text());                                                                      \
-            fail();                                                                                                    \
-        }                                                                                                              \
-    } while (0)
+#include "tests/support/scratch.h"
 
 enum { GUARD = 64, MAX_BUFFERS = 32, MAX_OUTPUTS = 16 };
 static const double guard_value = 1234.5;

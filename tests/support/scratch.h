@@ -21,6 +21,8 @@
         vj_status ok_ = (call);                                                                                        \
         if (ok_ != VJ_OK) fail_msg("%s: %s", #call, vj_error_text());                                                  \
     } while (0)
+// The same, short enough to stand before long calls.
+#define OK(call) assert_ok(call)
 // Fails with this status, and its message holds `part`.
 #define assert_fails(call, status, part)                                                                               \
     do {                                                                                                               \
