@@ -141,7 +141,7 @@ static vj_status block_forward(vj_ctx *ctx, const vj_blocks *b, int64_t i, vj_bl
 }
 
 // Nothing is kept: records live in scratch, the residual stream is updated where it is.
-static vj_status inference_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequences *s)
+vj_status vj_blocks_run(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequences *s, int64_t first, int64_t end)
 {
     const vj_mark mark = vj_arena_mark(&ctx->scratch);
     vj_block_saved v = { 0 };
@@ -153,10 +153,10 @@ static vj_status inference_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, cons
     v.mean2 = v.mean1;
     v.rstd2 = v.rstd1;
     v.x = v.x1 = *x;
-    for (int64_t i = 0; i < b->depth; i++) {
-        if (unit_begins(b, i, i - 1)) VJ_TRY(vj_unit_gather(b->store, ctx->st, unit_of(b, i)));
+    for (int64_t i = first; i < end; i++) {
+        if (i == first || unit_begins(b, i, i - 1)) VJ_TRY(vj_unit_gather(b->store, ctx->st, unit_of(b, i)));
         VJ_TRY(block_forward(ctx, b, i, &v, x, s));
-        if (unit_begins(b, i, i + 1)) VJ_TRY(vj_unit_release(b->store, ctx->st, unit_of(b, i)));
+        if (i + 1 == end || unit_begins(b, i, i + 1)) VJ_TRY(vj_unit_release(b->store, ctx->st, unit_of(b, i)));
     }
     vj_arena_reset(&ctx->scratch, mark);
     return VJ_OK;
@@ -164,7 +164,7 @@ static vj_status inference_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, cons
 
 vj_status vj_blocks_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequences *s)
 {
-    if (!ctx->training) return inference_forward(ctx, b, x, s);
+    if (!ctx->training) return vj_blocks_run(ctx, b, x, s, 0, b->depth);
     for (int64_t i = 0; i < b->depth; i++) {
         vj_block_saved *v = &b->saved[i];
         vj_tensor y;

@@ -42,6 +42,9 @@ vj_status vj_rope_table_fill(vj_blocks *b, void *address, int64_t positions, vj_
 // *x (R, C) goes in and the output of the last block comes out of it: other memory when training (the input is saved),
 // the same memory otherwise.
 vj_status vj_blocks_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequences *s) VJ_MUST_CHECK;
+// Blocks first .. end - 1 alone, nothing kept: *x (R, C) is updated where it is.
+vj_status vj_blocks_run(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequences *s, int64_t first,
+                        int64_t end) VJ_MUST_CHECK;
 // g (R, C): gradient of the output in, of the input out.
 vj_status vj_blocks_backward(vj_ctx *ctx, vj_blocks *b, const vj_tensor *g, const vj_sequences *s) VJ_MUST_CHECK;
 

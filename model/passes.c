@@ -45,23 +45,33 @@ static vj_status embed(vj_vjepa *m, vj_ctx *ctx, vj_store *store, const vj_slot_
     return VJ_OK;
 }
 
+vj_status vj_embed_all(vj_vjepa *m, vj_ctx *ctx, vj_store *store, const vj_slot_plan *p, const vj_tensor *x)
+{
+    return embed(m, ctx, store, p, x, &p->rows_all, false);
+}
+
+vj_status vj_encoder_final_norm(vj_vjepa *m, vj_ctx *ctx, vj_store *store, const vj_tensor *h, const vj_tensor *x)
+{
+    const int norm = vj_encoder_norm(m->config.depth), unit = store->layout->n_units - 1;
+    const vj_tensor w = weight(store, norm), b = weight(store, norm + 1);
+    VJ_TRY(vj_unit_gather(store, ctx->st, unit));
+    VJ_RUN(ctx, vj_layernorm_forward(ctx->st, h, NULL, NULL, x, &w, &b, norm_eps));
+    return vj_unit_release(store, ctx->st, unit);
+}
+
 vj_status vj_target_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj_tensor *targets)
 {
     const int64_t C = m->config.width;
-    const int norm = vj_encoder_norm(m->config.depth), norm_unit = m->target_layout->n_units - 1;
     const bool training = ctx->training;
     vj_tensor x, h;
     VJ_SAVED(ctx, targets, p->Rt, C);
     const vj_mark mark = vj_arena_mark(&ctx->scratch);
     ctx->training = false;                                                            // no gradient, nothing kept
     VJ_SCRATCH(ctx, &x, p->all.rows, C);
-    VJ_TRY(embed(m, ctx, m->target, p, &x, &p->rows_all, false));                     // x (all tokens, C)
+    VJ_TRY(vj_embed_all(m, ctx, m->target, p, &x));                                   // x (all tokens, C)
     VJ_TRY(vj_blocks_forward(ctx, &m->target_blocks, &x, &p->all));
     VJ_SCRATCH(ctx, &h, p->all.rows, C);
-    const vj_tensor w = weight(m->target, norm), b = weight(m->target, norm + 1);
-    VJ_TRY(vj_unit_gather(m->target, ctx->st, norm_unit));
-    VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &h, NULL, NULL, &x, &w, &b, norm_eps));
-    VJ_TRY(vj_unit_release(m->target, ctx->st, norm_unit));
+    VJ_TRY(vj_encoder_final_norm(m, ctx, m->target, &h, &x));
     VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &x, NULL, NULL, &h, NULL, NULL, target_eps));
     VJ_RUN(ctx, vj_rows_gather(ctx->st, targets, &x, NULL, &p->tgt_all));             // (Rt, C)
     ctx->training = training;

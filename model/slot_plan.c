@@ -82,7 +82,7 @@ static vj_status check(const vj_vjepa *m, const vj_slot *slot, builder *b)
         const vj_clip_group *g = &slot->groups[i];
         const grid n = grid_of(&m->config, g);
         const int64_t N = n.gt * n.gh * n.gw;
-        VJ_CHECK(g->B >= 1 && N >= 1 && g->n_pairs >= 1 && g->n_pairs <= VJ_MAX_MASKS, VJ_ERR_BUG,
+        VJ_CHECK(g->B >= 1 && N >= 1 && g->n_pairs >= 0 && g->n_pairs <= VJ_MAX_MASKS, VJ_ERR_BUG,
                  "a group of %lld clips, %lld tokens, %d masks", (long long)g->B, (long long)N, g->n_pairs);
         b->all += g->B * N;
         clips += g->B;

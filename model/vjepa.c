@@ -28,7 +28,9 @@ static vj_status measure(vj_vjepa *m)
         ctx.saved = vj_arena_measure("saved");
         ctx.scratch = vj_arena_measure("scratch");
         const vj_tensor loss = vj_tensor_1d(NULL, VJ_F64, 1);
-        VJ_TRY(vj_slot_pass(m, &ctx, &plan, &loss));
+        const int last = (int)m->config.depth - 1;
+        if (m->encoder_only) VJ_TRY(vj_feature_pass(m, &ctx, VJ_TARGET_ENCODER, &plan, &last, 1, NULL));
+        else VJ_TRY(vj_slot_pass(m, &ctx, &plan, &loss));
         saved = ctx.saved.peak > saved ? ctx.saved.peak : saved;
         scratch = ctx.scratch.peak > scratch ? ctx.scratch.peak : scratch;
     }
@@ -45,7 +47,7 @@ static void count_state(vj_vjepa *m)
 {
     const int64_t real = (int64_t)vj_dtype_size(m->real);
     const int64_t e = vj_layout_length(m->encoder_layout) * real, r = vj_layout_length(m->predictor_layout) * real;
-    m->memory.params = e + r;
+    m->memory.params = m->encoder_only ? 0 : e + r;
     m->memory.target = e;
     m->memory.moments = m->training ? 2 * (e + r) : 0;
     m->memory.gradients = m->training ? vj_store_levels(m->bound.slots) * (e + r) : 0;
@@ -60,9 +62,10 @@ static vj_status make_tables(vj_vjepa *m)
     VJ_TRY(vj_encoder_layout(&m->target_layout, &m->config, "target_encoder", Q));
     VJ_TRY(vj_predictor_layout(&m->predictor_layout, &m->config, m->mask_tokens, Q));
     m->places = vj_predictor_places_of(m->mask_tokens);
-    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, m->device, m->real, m->training, m->bound.slots));
+    vj_device *student = m->encoder_only ? NULL : m->device;
+    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, m->real, m->training, m->bound.slots));
     VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1));
-    VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, m->device, m->real, m->training, m->bound.slots));
+    VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, student, m->real, m->training, m->bound.slots));
     const vj_model_config *c = &m->config;
     VJ_TRY(vj_blocks_create(&m->encoder_blocks, m->encoder, E_BLOCKS, c->depth, c->width, c->heads, c->hidden,
                             c->rope_layout, c->recompute));
@@ -97,7 +100,8 @@ static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_
     VJ_CHECK(mask_tokens >= 1 && mask_tokens <= 64, VJ_ERR_CONFIG, "%lld mask tokens: 1 to 64 are possible",
              (long long)mask_tokens);
     VJ_CHECK(bound->clips >= 1 && bound->slots >= 1 && bound->F >= m->config.tubelet &&
-                 bound->height >= m->config.patch && bound->width >= m->config.patch && bound->n_pairs >= 1,
+                 bound->height >= m->config.patch && bound->width >= m->config.patch &&
+                 bound->n_pairs >= (m->encoder_only ? 0 : 1),
              VJ_ERR_CONFIG, "clips of %lld frames, %lld x %lld pixels hold no patch of %lld x %lld x %lld",
              (long long)bound->F, (long long)bound->height, (long long)bound->width, (long long)m->config.tubelet,
              (long long)m->config.patch, (long long)m->config.patch);
@@ -154,13 +158,14 @@ static vj_status allocate(vj_vjepa *m)
     return VJ_OK;
 }
 
-vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
-                          const vj_slot_bound *bound, bool training)
+static vj_status create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
+                        const vj_slot_bound *bound, bool training, bool encoder_only)
 {
     *out = NULL;
     vj_vjepa *m = NULL;
     VJ_TRY(vj_host_alloc(&m, sizeof *m, "a model"));
     m->device = device;
+    m->encoder_only = encoder_only;
     vj_status status = begin(m, config, mask_tokens, bound, training, vj_device_real(device));
     if (status == VJ_OK) status = allocate(m);
     if (status != VJ_OK) {
@@ -169,6 +174,20 @@ vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t
     }
     *out = m;
     return VJ_OK;
+}
+
+vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
+                          const vj_slot_bound *bound, bool training)
+{
+    return create(out, config, mask_tokens, device, bound, training, false);
+}
+
+vj_status vj_vjepa_create_encoder(vj_vjepa **out, const vj_model_config *config, vj_device *device,
+                                  const vj_slot_bound *bound)
+{
+    const vj_slot_bound one = { .clips = bound->clips, .F = bound->F, .height = bound->height, .width = bound->width,
+                                .slots = 1 };
+    return create(out, config, 1, device, &one, false, true);
 }
 
 void vj_vjepa_destroy(vj_vjepa **model)
@@ -213,12 +232,14 @@ static vj_tensor param_of(const vj_vjepa *m, vj_network network, vj_buffer buffe
 
 vj_status vj_vjepa_get_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, double *out)
 {
+    VJ_CHECK(!m->encoder_only || network == VJ_TARGET_ENCODER, VJ_ERR_BUG, "an encoder alone has no other network");
     const vj_tensor t = param_of(m, network, buffer, param);
     return vj_download(m->ctx.st, out, VJ_F64, &t);
 }
 
 vj_status vj_vjepa_set_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, const double *in)
 {
+    VJ_CHECK(!m->encoder_only || network == VJ_TARGET_ENCODER, VJ_ERR_BUG, "an encoder alone has no other network");
     const vj_tensor t = param_of(m, network, buffer, param);
     return vj_upload(m->ctx.st, &t, in, VJ_F64);
 }
@@ -372,15 +393,42 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
     return vj_stream_sync(m->ctx.st);
 }
 
+// Looking at clips trains nothing: which mask tokens the step used stays as it is.
+static vj_status plan_without_training(vj_vjepa *m, const vj_slot *slot, vj_slot_plan *plan)
+{
+    bool used[64];
+    memcpy(used, m->token_used, sizeof used);
+    vj_status status = vj_slot_plan_make(m, slot, plan);
+    memcpy(m->token_used, used, sizeof used);
+    return status;
+}
+
+vj_status vj_vjepa_features(vj_vjepa *m, vj_network network, const vj_slot *slot, const int *layers, int n_layers,
+                            float *out, int64_t capacity, int64_t *rows)
+{
+    VJ_CHECK(network == VJ_TARGET_ENCODER || (network == VJ_ENCODER && !m->encoder_only), VJ_ERR_BUG,
+             "features of a network that is no encoder");
+    for (int i = 0; i < n_layers; i++) {
+        VJ_CHECK(layers[i] >= 0 && layers[i] < m->config.depth && (i == 0 || layers[i] > layers[i - 1]), VJ_ERR_USAGE,
+                 "layer %d: ascending blocks from 0 to %lld can be listed", layers[i], (long long)m->config.depth - 1);
+    }
+    vj_slot bare = *slot;
+    for (int i = 0; i < bare.n_groups; i++) bare.groups[i].n_pairs = 0;
+    vj_slot_plan plan;
+    VJ_TRY(plan_without_training(m, &bare, &plan));
+    VJ_CHECK(plan.all.rows <= capacity, VJ_ERR_BUG, "%lld tokens do not fit into %lld", (long long)plan.all.rows,
+             (long long)capacity);
+    *rows = plan.all.rows;
+    m->ctx.training = false;
+    return vj_feature_pass(m, &m->ctx, network, &plan, layers, n_layers, out);
+}
+
 vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, double *target, int64_t capacity,
                            int64_t *rows)
 {
+    VJ_CHECK(!m->encoder_only, VJ_ERR_BUG, "an encoder alone predicts nothing");
     vj_slot_plan plan;
-    bool used[64];
-    memcpy(used, m->token_used, sizeof used);   // looking at held-out clips trains nothing
-    vj_status status = vj_slot_plan_make(m, slot, &plan);
-    memcpy(m->token_used, used, sizeof used);
-    VJ_TRY(status);
+    VJ_TRY(plan_without_training(m, slot, &plan));
     VJ_CHECK(plan.Rt <= capacity, VJ_ERR_BUG, "%lld predicted rows do not fit into %lld", (long long)plan.Rt,
              (long long)capacity);
     *rows = plan.Rt;

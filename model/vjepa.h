@@ -12,6 +12,7 @@
 #include "runtime/tensor/device.h"
 
 typedef struct vj_vjepa vj_vjepa;
+typedef enum vj_network { VJ_ENCODER, VJ_PREDICTOR, VJ_TARGET_ENCODER, VJ_NETWORKS } vj_network;
 
 // The largest slot the model will see: sizes every buffer before the first step. Token counts are upper bounds.
 typedef struct vj_slot_bound {
@@ -37,6 +38,11 @@ double vj_vjepa_slot_flop(const vj_model_config *config, const vj_slot *slot);
 // `training` false: no optimiser state, gradients or saved activations (evaluation of a checkpoint).
 vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
                           const vj_slot_bound *bound, bool training) VJ_MUST_CHECK;
+// An encoder alone, to look at features: its weights are the network VJ_TARGET_ENCODER, whichever they were in training.
+// The other networks have a layout and no memory; only vj_vjepa_features runs. Of `bound`, clips, F, height and width
+// count.
+vj_status vj_vjepa_create_encoder(vj_vjepa **out, const vj_model_config *config, vj_device *device,
+                                  const vj_slot_bound *bound) VJ_MUST_CHECK;
 void vj_vjepa_destroy(vj_vjepa **m);
 // Official initialisation (spec/pretrain.md 1.8) from Philox streams keyed by (seed, parameter); target = copy of
 // encoder.
@@ -70,8 +76,15 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *options, vj_step_r
 vj_status vj_vjepa_predict(vj_vjepa *m, const vj_slot *slot, double *pred, double *target, int64_t capacity,
                            int64_t *rows) VJ_MUST_CHECK;
 
+// Features of every token of a slot's clips, forward only: the output of blocks layers[0] < layers[1] < ... (of 0 to
+// depth - 1), each after the encoder's final norm, as the published evaluations read them (spec/evals.md); depth - 1
+// alone gives the encoder's output. `network` is VJ_ENCODER or VJ_TARGET_ENCODER. `out` is the caller's host memory for
+// n_layers x capacity x C float32, of which (n_layers, *rows, C) are filled densely: layer after layer, rows by group,
+// clip, token. Masks of the slot are ignored (n_pairs may be 0). Training is not disturbed. Synchronises.
+vj_status vj_vjepa_features(vj_vjepa *m, vj_network network, const vj_slot *slot, const int *layers, int n_layers,
+                            float *out, int64_t capacity, int64_t *rows) VJ_MUST_CHECK;
+
 // State, for checkpoints, parity and tests: layouts and per-unit flat tensors on the device.
-typedef enum vj_network { VJ_ENCODER, VJ_PREDICTOR, VJ_TARGET_ENCODER, VJ_NETWORKS } vj_network;
 typedef enum vj_buffer { VJ_BUF_PARAM, VJ_BUF_EXP_AVG, VJ_BUF_EXP_AVG_SQ, VJ_BUF_GRAD } vj_buffer;
 const vj_layout *vj_vjepa_layout(const vj_vjepa *m, vj_network network);
 // The whole unit on one rank; VJ_BUF_GRAD is the step's summed gradient (unscaled) after the last slot, before the next

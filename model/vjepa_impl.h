@@ -32,6 +32,7 @@ struct vj_vjepa {
     int64_t mask_tokens;
     vj_slot_bound bound;
     bool training;
+    bool encoder_only;                    // the target encoder has weights, the other networks have not
     vj_device *device;
     vj_dtype real;
     vj_layout *encoder_layout, *target_layout, *predictor_layout;
@@ -76,6 +77,15 @@ typedef struct vj_student_saved {
 vj_status vj_student_forward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj_student_saved *s) VJ_MUST_CHECK;
 vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_student_saved *s,
                               const vj_tensor *dpred) VJ_MUST_CHECK;
+// x (all rows, C): tokens of all patches, embedded, before the first block.
+vj_status vj_embed_all(vj_vjepa *m, vj_ctx *ctx, vj_store *store, const vj_slot_plan *p,
+                       const vj_tensor *x) VJ_MUST_CHECK;
+// h (rows, C) = the encoder's final norm of x.
+vj_status vj_encoder_final_norm(vj_vjepa *m, vj_ctx *ctx, vj_store *store, const vj_tensor *h,
+                                const vj_tensor *x) VJ_MUST_CHECK;
+// features.c: the pass behind vj_vjepa_features; `out` NULL when measuring.
+vj_status vj_feature_pass(vj_vjepa *m, vj_ctx *ctx, vj_network network, const vj_slot_plan *p, const int *layers,
+                          int n_layers, float *out) VJ_MUST_CHECK;
 // A whole slot: targets, predictions, loss into `loss` (1), backward.
 vj_status vj_slot_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_tensor *loss) VJ_MUST_CHECK;
 
