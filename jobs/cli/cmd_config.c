@@ -163,6 +163,38 @@ static void print(const vj_run_config *c, const costs *k)
     line("all that are kept", (double)k->disk, "checkpoint.keep, checkpoint.keep_every");
 }
 
+static void put_json(vj_json_writer *w, const vj_run_config *c, const costs *k)
+{
+    const struct { const char *name; int64_t value; } figures[] = {
+        { "encoder_parameters", k->encoder }, { "predictor_parameters", k->predictor }, { "mask_tokens", k->mask_tokens },
+        { "frames", longest(&c->data.fpc) }, { "crop", c->data.crop }, { "tokens", k->tokens },
+        { "batch", c->train.batch }, { "slots", c->train.batch / c->mask.group }, { "steps", c->train.steps },
+    };
+    const struct { const char *name; int64_t value; } memory[] = {
+        { "weights", k->memory.params }, { "target_encoder", k->memory.target }, { "moments", k->memory.moments },
+        { "gradients", k->memory.gradients }, { "saved_activations", k->memory.saved },
+        { "scratch", k->memory.scratch + k->memory.input }, { "loader", k->loader }, { "held_out", k->held_out }, { "total", k->total },
+    };
+    vj_json_put_text(w, "model", c->model.preset);
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) vj_json_put_i64(w, figures[i].name, figures[i].value);
+    vj_json_put_f64(w, "step_flop", k->flop);
+    vj_json_begin_array(w, "masks");
+    for (int64_t i = 0; i < c->mask.n; i++) {
+        vj_json_begin_object(w, NULL);
+        vj_json_put_f64(w, "context_mean", k->masks[i].mean_K);
+        vj_json_put_f64(w, "target_mean", k->masks[i].mean_P);
+        vj_json_put_i64(w, "context_max", k->masks[i].max_K);
+        vj_json_put_i64(w, "target_max", k->masks[i].max_P);
+        vj_json_end_object(w);
+    }
+    vj_json_end_array(w);
+    vj_json_begin_object(w, "memory_bytes");
+    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) vj_json_put_i64(w, memory[i].name, memory[i].value);
+    vj_json_end_object(w);
+    vj_json_put_i64(w, "checkpoint_bytes", k->checkpoint);
+    vj_json_put_i64(w, "disk_bytes", k->disk);
+}
+
 // ---- what would fit -------------------------------------------------------------------------------------------------
 // Changes that save memory, mildest first: the first three leave what is learned as it is.
 typedef enum change { PREFETCH, RECOMPUTE, NO_HELD_OUT, GROUP, BATCH, CHANGES } change;
@@ -277,69 +309,123 @@ static vj_status fits_disk(const vj_run_config *c, const costs *k, const char *r
     return VJ_OK;
 }
 
-static vj_status check(const vj_args *args, const char *run)
+static void print_fits(const costs *k, int64_t memory, int64_t disk)
 {
-    vj_run_config c;
-    vj_config *origins = NULL;
-    costs k;
-    VJ_TRY(vj_run_config_load(&c, &origins, args->positional[1], args->overrides, args->n_overrides));
-    vj_config_destroy(&origins);
-    VJ_TRY(count(&c, &k));
-    print(&c, &k);
-    fflush(stdout);
-    const int64_t memory = memory_available();
-    int64_t disk = 0;
-    VJ_TRY(vj_disk_free(run, &disk));
-    VJ_TRY(fits_memory(&c, &k, memory));
-    VJ_TRY(fits_disk(&c, &k, run, disk));
     char need[24], have[24];
-    vj_bytes_text(need, (double)k.total);
+    vj_bytes_text(need, (double)k->total);
     vj_bytes_text(have, (double)memory);
     printf("fits: %s of memory, ", need);
     if (memory > 0) printf("%s are available", have);
     else printf("how much this machine has is not known");
-    vj_bytes_text(need, (double)k.disk);
+    vj_bytes_text(need, (double)k->disk);
     vj_bytes_text(have, (double)disk);
     printf("; %s of disk, %s are free\n", need, have);
-    return VJ_OK;
 }
 
-static vj_status show(const vj_args *args, bool origin)
+static vj_status check(const vj_args *args, const char *run, bool json)
 {
     vj_run_config c;
     vj_config *origins = NULL;
-    VJ_TRY(vj_run_config_load(&c, &origins, args->positional[1], args->overrides, args->n_overrides));
-    vj_str text = { 0 };
-    vj_config_resolved(origins, origin, &text);
-    fputs(vj_str_text(&text), stdout);
-    vj_str_free(&text);
+    costs k;
+    VJ_TRY(vj_run_config_load(&c, &origins, args->positional[0], args->overrides, args->n_overrides));
+    vj_config_destroy(&origins);
+    VJ_TRY(count(&c, &k));
+    if (!json) print(&c, &k);
+    fflush(stdout);
+    const int64_t memory = memory_available();
+    int64_t disk = 0;
+    VJ_TRY(vj_disk_free(run, &disk));
+    vj_status status = fits_memory(&c, &k, memory);
+    if (status == VJ_OK) status = fits_disk(&c, &k, run, disk);
+    if (json) {
+        vj_json_writer w = { .pretty = true };
+        vj_json_begin_object(&w, NULL);
+        put_json(&w, &c, &k);
+        if (memory > 0) vj_json_put_i64(&w, "memory_available_bytes", memory);
+        else vj_json_put_null(&w, "memory_available_bytes");
+        vj_json_put_i64(&w, "disk_free_bytes", disk);
+        vj_json_put_bool(&w, "fits", status == VJ_OK);
+        vj_json_put_text(&w, "problem", status == VJ_OK ? "" : vj_error_text());
+        vj_json_end_object(&w);
+        vj_cli_print_json(&w);
+    } else if (status == VJ_OK) {
+        print_fits(&k, memory, disk);
+    }
+    return status;
+}
+
+static vj_status show(const vj_args *args, bool origin, bool json)
+{
+    vj_run_config c;
+    vj_config *origins = NULL;
+    VJ_TRY(vj_run_config_load(&c, &origins, args->positional[0], args->overrides, args->n_overrides));
+    if (json) {
+        vj_json_writer w = { .pretty = true };
+        vj_json_begin_object(&w, NULL);
+        vj_config_put_json(origins, &w);
+        vj_json_end_object(&w);
+        vj_cli_print_json(&w);
+    } else {
+        vj_str text = { 0 };
+        vj_config_resolved(origins, origin, &text);
+        fputs(vj_str_text(&text), stdout);
+        vj_str_free(&text);
+    }
     vj_config_destroy(&origins);
     return VJ_OK;
 }
 
-vj_status vj_cmd_config(int argc, char **argv)
+#define CONFIG "CONFIG is a file, or the name of a built-in one: quickstart, pretrain/vitl16, cooldown/vitl16-64x384, ...\n"
+
+static vj_status config_show(int argc, char **argv)
 {
-    bool origin = false;
-    const char *run = ".";
+    bool origin = false, json = false;
     const vj_option options[] = {
-        { "origin", VJ_OPT_FLAG, &origin, NULL, "show: say where each value comes from" },
-        { "run", VJ_OPT_TEXT, &run, "DIR", "check: where checkpoints would lie (default: here)" },
+        { "origin", VJ_OPT_FLAG, &origin, NULL, "say where each value comes from" },
+        VJ_OPT_JSON(&json),
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };
     vj_args args;
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
-        vj_str text = { 0 };
-        vj_cli_help(&text, "config", "show|check CONFIG [key=value ...]",
-                    "show prints every key with its value, as YAML that loads to the same; check says what it costs (parameters,\n"
-                    "memory, disk, FLOP of a step) and fails with exit code 2 when it does not fit this machine.\n"
-                    "CONFIG is a file, or the name of a built-in one: quickstart, pretrain/vitl16, cooldown/vitl16-64x384, ...", options);
-        fputs(vj_str_text(&text), stdout);
-        vj_str_free(&text);
+        vj_cli_print_help("config show", "CONFIG [key=value ...]",
+                          "Every key with its value, as YAML that loads to the same. " CONFIG
+                          "JSON: an object by key, each {value, origin}.", options);
         return VJ_OK;
     }
-    VJ_TRY(vj_cli_expect(&args, 2, 2, "show or check, and a configuration,"));
-    if (strcmp(args.positional[0], "show") == 0) return show(&args, origin);
-    if (strcmp(args.positional[0], "check") == 0) return check(&args, run);
-    VJ_FAIL(VJ_ERR_USAGE, "config %s: unknown; there are show and check", args.positional[0]);
+    VJ_TRY(vj_cli_expect(&args, 1, 1, "a configuration"));
+    return show(&args, origin, json);
 }
+
+static vj_status config_check(int argc, char **argv)
+{
+    const char *run = ".";
+    bool json = false;
+    const vj_option options[] = {
+        { "run", VJ_OPT_TEXT, &run, "DIR", "where checkpoints would lie (default: here)" },
+        VJ_OPT_JSON(&json),
+        { NULL, VJ_OPT_END, NULL, NULL, NULL },
+    };
+    vj_args args;
+    VJ_TRY(vj_cli_parse(&args, options, argc, argv));
+    if (args.help) {
+        vj_cli_print_help("config check", "CONFIG [key=value ...]",
+                          "What a configuration costs (parameters, memory, disk, FLOP of a step); exit code 2 when it does not fit this\n"
+                          "machine. " CONFIG
+                          "JSON: model, encoder_parameters, predictor_parameters, mask_tokens, frames, crop, tokens, batch, slots, steps,\n"
+                          "step_flop, masks [context_mean, target_mean, context_max, target_max], memory_bytes {weights, target_encoder,\n"
+                          "moments, gradients, saved_activations, scratch, loader, held_out, total}, checkpoint_bytes, disk_bytes,\n"
+                          "memory_available_bytes, disk_free_bytes, fits, problem.", options);
+        return VJ_OK;
+    }
+    VJ_TRY(vj_cli_expect(&args, 1, 1, "a configuration"));
+    return check(&args, run, json);
+}
+
+static const vj_command subcommands[] = {
+    { "show", config_show, "every key with its value, and where it comes from" },
+    { "check", config_check, "what it costs, and whether it fits this machine" },
+    { NULL, NULL, NULL },
+};
+
+vj_status vj_cmd_config(int argc, char **argv) { return vj_cli_dispatch("config", subcommands, argc, argv); }

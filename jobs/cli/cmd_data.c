@@ -21,14 +21,6 @@ static const char *split_name(const char *word, char *name, size_t size)
     return equals + 1;
 }
 
-static void print_help(const char *command, const char *positional, const char *summary, const vj_option *options)
-{
-    vj_str text = { 0 };
-    vj_cli_help(&text, command, positional, summary, options);
-    fputs(vj_str_text(&text), stdout);
-    vj_str_free(&text);
-}
-
 // ---- pack ----------------------------------------------------------------------------------------------------------
 
 typedef struct source_list {
@@ -78,6 +70,24 @@ static void print_packed(const vj_pack_request *request, const vj_pack_report *r
     }
 }
 
+static void print_packed_json(const vj_pack_request *request, const vj_pack_report *r)
+{
+    vj_json_writer w = { .pretty = true };
+    vj_json_begin_object(&w, NULL);
+    vj_json_put_text(&w, "out", request->out);
+    vj_json_put_i64(&w, "samples", r->rows);
+    vj_json_put_i64(&w, "held_out", r->held_out);
+    vj_json_put_i64(&w, "files", r->files);
+    vj_json_put_i64(&w, "bad_files", r->bad_files);
+    vj_json_put_i64(&w, "bad_windows", r->bad_windows);
+    vj_json_put_i64(&w, "shards", r->shards);
+    vj_json_put_i64(&w, "frames", r->frames);
+    vj_json_put_i64(&w, "bytes", r->bytes);
+    vj_json_put_f64(&w, "seconds", r->seconds);
+    vj_json_end_object(&w);
+    vj_cli_print_json(&w);
+}
+
 static vj_status narrow(int *out, int64_t value, const char *option)
 {
     VJ_CHECK(value >= -2147483647 && value <= 2147483647, VJ_ERR_USAGE, "--%s %lld is out of range", option, (long long)value);
@@ -91,6 +101,7 @@ static vj_status data_pack(int argc, char **argv)
     vj_pack_defaults(&request);
     source_list *list = NULL;
     vj_text_many videos = { 0 }, images = { 0 }, weights = { 0 };
+    bool json = false;
     int64_t recode = 0, gop = request.gop, crf = request.crf, threads = vj_cpu_count(), seed = (int64_t)request.seed;
     const vj_option options[] = {
         { "out", VJ_OPT_TEXT, &request.out, "SHARDS", "folder that becomes the shards: new, or empty" },
@@ -111,14 +122,16 @@ static vj_status data_pack(int argc, char **argv)
         { "max-shard-bytes", VJ_OPT_INT, &request.max_shard_bytes, "N", "a shard is closed before it gets larger; default 1 GiB" },
         { "limit", VJ_OPT_INT, &request.limit, "N", "only the first N images of each image source" },
         { "force", VJ_OPT_FLAG, &request.force, NULL, "shards that are already there move aside to SHARDS.old-TIME" },
+        VJ_OPT_JSON(&json),
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };
     vj_args args;
     vj_pack_report report;
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
-        print_help("data pack", "--out SHARDS --source NAME=DIR ...",
-                   "Make shards of videos and images. Broken files are named and left out; the result does not depend on --threads.", options);
+        vj_cli_print_help("data pack", "--out SHARDS --source NAME=DIR ...",
+                   "Make shards of videos and images. Broken files are named and left out; the result does not depend on --threads.\n"
+                   "JSON: out, samples, held_out, files, bad_files, bad_windows, shards, frames, bytes, seconds.", options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 0, 0, "no further word"));
@@ -138,36 +151,61 @@ static vj_status data_pack(int argc, char **argv)
     request.sources = list->v;
     request.n_sources = list->n;
     if (status == VJ_OK) status = vj_pack(&request, &report);
-    if (status == VJ_OK) print_packed(&request, &report);
+    if (status == VJ_OK && json) print_packed_json(&request, &report);
+    else if (status == VJ_OK) print_packed(&request, &report);
     free(list);
     return status;
 }
 
 // ---- verify, ls ----------------------------------------------------------------------------------------------------
 
+// `lines` holds "SHARD: PROBLEM", one a line.
+static void print_verified_json(const char *dir, const vj_verify_report *r, bool ok, const char *lines)
+{
+    vj_json_writer w = { .pretty = true };
+    vj_json_begin_object(&w, NULL);
+    vj_json_put_text(&w, "shards_dir", dir);
+    vj_json_put_bool(&w, "ok", ok);
+    vj_json_put_i64(&w, "shards", r->shards);
+    vj_json_put_i64(&w, "samples", r->rows);
+    vj_json_put_i64(&w, "bytes", r->bytes);
+    vj_json_put_i64(&w, "damaged", r->damaged);
+    vj_json_put_i64(&w, "unreadable", r->unreadable);
+    vj_cli_put_lines(&w, "problems", lines);
+    vj_json_end_object(&w);
+    vj_cli_print_json(&w);
+}
+
 static vj_status data_verify(int argc, char **argv)
 {
     int64_t threads = vj_cpu_count();
     int n = 0;
+    bool json = false;
     const vj_option options[] = {
         { "threads", VJ_OPT_INT, &threads, "N", "shards checked at the same time; default: the CPUs" },
+        VJ_OPT_JSON(&json),
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };
     vj_args args;
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
-        print_help("data verify", "SHARDS", "Check every byte of the shards. Exit code 1: damaged; 74: unreadable.", options);
+        vj_cli_print_help("data verify", "SHARDS",
+                          "Check every byte of the shards. Exit code 1: damaged; 74: unreadable.\n"
+                          "JSON: shards_dir, ok, shards, samples, bytes, damaged, unreadable, problems [\"SHARD: PROBLEM\"].", options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "SHARDS"));
     VJ_TRY(narrow(&n, threads, "threads"));
     VJ_CHECK(n >= 1 && n <= 256, VJ_ERR_USAGE, "--threads %d: 1 to 256 are expected", n);
-    vj_verify_report report;
+    vj_verify_report report = { 0 };
     vj_str lines = { 0 };
     const vj_status status = vj_verify(args.positional[0], n, &report, &lines);
-    fputs(vj_str_text(&lines), stdout);
+    const bool judged = status == VJ_OK || lines.length > 0;   // else nothing was looked at
+    if (json && judged) print_verified_json(args.positional[0], &report, status == VJ_OK, vj_str_text(&lines));
+    else fputs(vj_str_text(&lines), stdout);
     vj_str_free(&lines);
     VJ_TRY(status);
+    if (json) return VJ_OK;
     char bytes[24];
     vj_bytes_text(bytes, (double)report.bytes);
     printf("%s: %lld shards, %lld samples, %s: all checksums are right\n", args.positional[0], (long long)report.shards,
@@ -175,18 +213,8 @@ static vj_status data_verify(int argc, char **argv)
     return VJ_OK;
 }
 
-static vj_status data_ls(int argc, char **argv)
+static void list_text(const vj_catalog *catalog)
 {
-    const vj_option options[] = { { NULL, VJ_OPT_END, NULL, NULL, NULL } };
-    vj_args args;
-    VJ_TRY(vj_cli_parse(&args, options, argc, argv));
-    if (args.help) {
-        print_help("data ls", "SHARDS", "Sources, samples and sizes of a folder of shards.", options);
-        return VJ_OK;
-    }
-    VJ_TRY(vj_cli_expect(&args, 1, 1, "SHARDS"));
-    vj_catalog *catalog;
-    VJ_TRY(vj_catalog_read(&catalog, args.positional[0]));
     printf("%-20s %-6s %10s %10s %10s %10s %7s %10s\n", "source", "kind", "weight", "samples", "held out", "files", "shards", "bytes");
     for (int i = 0; i < catalog->n_sources; i++) {
         const vj_source *s = &catalog->sources[i];
@@ -196,38 +224,62 @@ static vj_status data_ls(int argc, char **argv)
                (long long)s->held_out.rows, (long long)s->train.files, s->train.n + s->held_out.n, bytes);
     }
     printf("catalogue %s\n", catalog->digest);
+}
+
+static void list_json(const vj_catalog *catalog)
+{
+    vj_json_writer w = { .pretty = true };
+    vj_json_begin_object(&w, NULL);
+    vj_json_put_text(&w, "catalogue", catalog->digest);
+    vj_json_begin_array(&w, "sources");
+    for (int i = 0; i < catalog->n_sources; i++) {
+        const vj_source *s = &catalog->sources[i];
+        vj_json_begin_object(&w, NULL);
+        vj_json_put_text(&w, "name", s->name);
+        vj_json_put_text(&w, "kind", vj_source_kind_name(s->kind));
+        vj_json_put_f64(&w, "weight", s->weight);
+        vj_json_put_i64(&w, "samples", s->train.rows);
+        vj_json_put_i64(&w, "held_out", s->held_out.rows);
+        vj_json_put_i64(&w, "files", s->train.files);
+        vj_json_put_i64(&w, "frames", s->train.frames);
+        vj_json_put_i64(&w, "shards", s->train.n + s->held_out.n);
+        vj_json_put_i64(&w, "bytes", s->train.blob_bytes + s->held_out.blob_bytes);
+        vj_json_end_object(&w);
+    }
+    vj_json_end_array(&w);
+    vj_json_end_object(&w);
+    vj_cli_print_json(&w);
+}
+
+static vj_status data_ls(int argc, char **argv)
+{
+    bool json = false;
+    const vj_option options[] = { VJ_OPT_JSON(&json), { NULL, VJ_OPT_END, NULL, NULL, NULL } };
+    vj_args args;
+    VJ_TRY(vj_cli_parse(&args, options, argc, argv));
+    if (args.help) {
+        vj_cli_print_help("data ls", "SHARDS",
+                          "Sources, samples and sizes of a folder of shards.\n"
+                          "JSON: catalogue, sources [name, kind, weight, samples, held_out, files, frames, shards, bytes].", options);
+        return VJ_OK;
+    }
+    VJ_TRY(vj_cli_expect(&args, 1, 1, "SHARDS"));
+    vj_catalog *catalog;
+    VJ_TRY(vj_catalog_read(&catalog, args.positional[0]));
+    if (json) list_json(catalog);
+    else list_text(catalog);
     vj_catalog_destroy(&catalog);
     return VJ_OK;
 }
 
 // ---- the command ---------------------------------------------------------------------------------------------------
 
-static const struct subcommand {
-    const char *name, *help;
-    vj_status (*run)(int argc, char **argv);
-} subcommands[] = {
-    { "pack", "make shards of folders of videos and images", data_pack },
-    { "verify", "check every byte of the shards", data_verify },
-    { "ls", "sources, samples and sizes", data_ls },
-    { "order", "which samples a run is given", vj_cmd_data_order },
+static const vj_command subcommands[] = {
+    { "pack", data_pack, "make shards of folders of videos and images" },
+    { "verify", data_verify, "check every byte of the shards" },
+    { "ls", data_ls, "sources, samples and sizes" },
+    { "order", vj_cmd_data_order, "which samples a run is given" },
     { NULL, NULL, NULL },
 };
 
-vj_status vj_cmd_data(int argc, char **argv)
-{
-    const char *names[sizeof subcommands / sizeof subcommands[0]] = { NULL };
-    for (int i = 0; subcommands[i].name != NULL; i++) {
-        names[i] = subcommands[i].name;
-        if (argc >= 1 && strcmp(argv[0], subcommands[i].name) == 0) return subcommands[i].run(argc - 1, argv + 1);
-    }
-    if (argc >= 1 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
-        printf("usage: vjepa data COMMAND ...\n\n");
-        for (int i = 0; subcommands[i].name != NULL; i++) printf("  %-8s %s\n", subcommands[i].name, subcommands[i].help);
-        printf("\nvjepa data COMMAND --help says more\n");
-        return VJ_OK;
-    }
-    VJ_CHECK(argc >= 1, VJ_ERR_USAGE, "data needs a command: pack, verify, ls, order");
-    const char *near = vj_nearest(argv[0], names);
-    VJ_FAIL(VJ_ERR_USAGE, "data has no command '%s'%s%s%s", argv[0], near != NULL ? " (did you mean '" : ": pack, verify, ls, order",
-            near != NULL ? near : "", near != NULL ? "'?)" : "");
-}
+vj_status vj_cmd_data(int argc, char **argv) { return vj_cli_dispatch("data", subcommands, argc, argv); }

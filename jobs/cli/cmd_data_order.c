@@ -13,9 +13,9 @@
 #include "data/order.h"
 #include "data/shard.h"
 #include "jobs/cli/cmd_data.h"
+#include "jobs/cli/commands.h"
 #include "runtime/base/file.h"
 #include "runtime/base/rng.h"
-#include "runtime/config/cli.h"
 
 enum { MOST_SAMPLES = 10000000 };
 
@@ -58,7 +58,7 @@ static vj_status load_root(order_root *root, const char *word, const vj_args *ar
 }
 
 static vj_status print_sample(const order_root *root, const vj_catalog *catalog, vj_shards *shards, const vj_plan *plan, uint64_t g,
-                              int64_t *index, double *seconds)
+                              int64_t *index, double *seconds, vj_json_writer *json)
 {
     const vj_ref ref = vj_order(plan, g);
     const uint64_t seed = (uint64_t)root->train.seed;
@@ -79,14 +79,35 @@ static vj_status print_sample(const order_root *root, const vj_catalog *catalog,
         }
     }
     vj_crop_draw(&crop, &root->data, seed, g, 0, info.height, info.width);
+    const double start = info.media == VJ_MEDIA_CLIP ? (double)info.t0_us * 1e-6 : 0.0;
+    if (json) {
+        vj_json_begin_object(json, NULL);
+        vj_json_put_i64(json, "g", (int64_t)g);
+        vj_json_put_text(json, "source", catalog->sources[ref.source].name);
+        vj_json_put_i64(json, "ordinal", (int64_t)ref.ordinal);
+        vj_json_put_i64(json, "epoch", (int64_t)ref.epoch);
+        vj_json_put_i64(json, "row", ref.row);
+        vj_json_put_hex(json, "key", info.key);
+        vj_json_put_text(json, "file", file);
+        vj_json_put_f64(json, "window_start", start);
+        vj_json_put_text(json, "frames", frames);
+        vj_json_put_i64(json, "crop_top", crop.top);
+        vj_json_put_i64(json, "crop_left", crop.left);
+        vj_json_put_i64(json, "crop_height", crop.height);
+        vj_json_put_i64(json, "crop_width", crop.width);
+        vj_json_put_bool(json, "flip", crop.flip);
+        vj_json_end_object(json);
+        vj_cli_flush_json(json);
+        return VJ_OK;
+    }
     printf("%llu\t%s\t%llu\t%llu\t%lld\t%016llx\t%s\t%.3f\t%s\t%lld,%lld,%lld,%lld\t%s\n", (unsigned long long)g,
            catalog->sources[ref.source].name, (unsigned long long)ref.ordinal, (unsigned long long)ref.epoch, (long long)ref.row,
-           (unsigned long long)info.key, file, info.media == VJ_MEDIA_CLIP ? (double)info.t0_us * 1e-6 : 0.0, frames, (long long)crop.top,
-           (long long)crop.left, (long long)crop.height, (long long)crop.width, crop.flip ? "flip" : "-");
+           (unsigned long long)info.key, file, start, frames, (long long)crop.top, (long long)crop.left, (long long)crop.height,
+           (long long)crop.width, crop.flip ? "flip" : "-");
     return VJ_OK;
 }
 
-static vj_status print_order(const order_root *root, int64_t from, int64_t to)
+static vj_status print_order(const order_root *root, int64_t from, int64_t to, bool as_json)
 {
     vj_status status = VJ_OK;
     vj_catalog *catalog = NULL;
@@ -94,6 +115,7 @@ static vj_status print_order(const order_root *root, int64_t from, int64_t to)
     vj_plan *plan = NULL;
     int64_t *index = NULL, longest = 1;
     double *seconds = NULL;
+    vj_json_writer json = { 0 };
 
     VJ_TRY_GOTO(vj_catalog_read(&catalog, root->data.dir), done);
     if (root->data.fpc.n != 1 && root->data.fpc.n != catalog->n_sources) {
@@ -109,11 +131,21 @@ static vj_status print_order(const order_root *root, int64_t from, int64_t to)
         status = vj_fail(VJ_ERR_NOMEM, "no memory for %lld frames", (long long)longest);
         goto done;
     }
-    printf("g\tsource\tordinal\tepoch\trow\tkey\tfile\twindow_start\tframes\tcrop_top,left,height,width\tflip\n");
+    if (as_json) {
+        json.pretty = true;
+        vj_json_begin_object(&json, NULL);
+        vj_json_begin_array(&json, "samples");
+    } else printf("g\tsource\tordinal\tepoch\trow\tkey\tfile\twindow_start\tframes\tcrop_top,left,height,width\tflip\n");
     for (int64_t g = from; status == VJ_OK && g < to; g++) {
-        status = print_sample(root, catalog, shards, plan, (uint64_t)g, index, seconds);
+        status = print_sample(root, catalog, shards, plan, (uint64_t)g, index, seconds, as_json ? &json : NULL);
+    }
+    if (as_json && status == VJ_OK) {
+        vj_json_end_array(&json);
+        vj_json_end_object(&json);
+        vj_cli_print_json(&json);
     }
 done:
+    vj_json_writer_free(&json);
     free(index);
     free(seconds);
     vj_plan_destroy(&plan);
@@ -125,19 +157,20 @@ done:
 vj_status vj_cmd_data_order(int argc, char **argv)
 {
     int64_t from = 0, to = -1;
+    bool json = false;
     const vj_option options[] = {
         { "from", VJ_OPT_INT, &from, "A", "first sample of the run to print; default 0" },
         { "to", VJ_OPT_INT, &to, "B", "where to stop, B not included; default: one batch" },
+        VJ_OPT_JSON(&json),
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };
     vj_args args;
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
-        vj_str text = { 0 };
-        vj_cli_help(&text, "data order", "SHARDS|CONFIG --from A --to B [key=value ...]",
-                    "Print which samples a run is given: global index, source, row, file, frames, crop, mirroring.", options);
-        fputs(vj_str_text(&text), stdout);
-        vj_str_free(&text);
+        vj_cli_print_help("data order", "SHARDS|CONFIG --from A --to B [key=value ...]",
+                          "Print which samples a run is given: global index, source, row, file, frames, crop, mirroring.\n"
+                          "JSON: samples [g, source, ordinal, epoch, row, key, file, window_start, frames, crop_top, crop_left, crop_height,\n"
+                          "crop_width, flip].", options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "SHARDS or CONFIG"));
@@ -149,7 +182,7 @@ vj_status vj_cmd_data_order(int argc, char **argv)
         status = vj_fail(VJ_ERR_USAGE, "--from %lld --to %lld: two numbers from 0 on, in order, at most %d apart, are expected", (long long)from,
                          (long long)to, MOST_SAMPLES);
     }
-    if (status == VJ_OK) status = print_order(root, from, to);
+    if (status == VJ_OK) status = print_order(root, from, to, json);
     free(root);
     return status;
 }

@@ -24,10 +24,7 @@ static vj_status train_command(const char *phase, const char *summary, bool has_
     vj_args args;
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
-        vj_str text = { 0 };
-        vj_cli_help(&text, phase, has_from ? "CONFIG --from REF --run DIR" : "CONFIG --run DIR", summary, options);
-        fputs(vj_str_text(&text), stdout);
-        vj_str_free(&text);
+        vj_cli_print_help(phase, has_from ? "CONFIG --from REF --run DIR" : "CONFIG --run DIR", summary, options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "CONFIG"));

@@ -35,9 +35,15 @@ vj_status vj_parity_open(vj_parity *p, const char *model, const char *batch, con
     VJ_MUST_CHECK;
 vj_status vj_parity_weights(vj_parity *p) VJ_MUST_CHECK;   // (again) the file's weights, zero moments
 void vj_parity_close(vj_parity *p);
-// compare.c: runs the step, prints the table; *worst is the worst error over its tolerance (above 1: disagreement).
+// compare.c: runs the step; then compares, kind by kind. `over` is the worst error over its tolerance (above 1: disagreement).
+typedef struct vj_parity_row {
+    const char *kind;                         // "loss", "gradients", ...
+    double worst, over, tolerance;            // relative error of the worst tensor
+    char tensor[160];
+    int64_t tensors;
+} vj_parity_row;
 vj_status vj_parity_step(vj_parity *p) VJ_MUST_CHECK;
-vj_status vj_parity_compare(vj_parity *p, double *worst) VJ_MUST_CHECK;
+vj_status vj_parity_compare(vj_parity *p, vj_parity_row rows[VJ_KINDS_OF_PARITY], double *worst) VJ_MUST_CHECK;
 vj_status vj_parity_write(vj_parity *p, const char *path) VJ_MUST_CHECK;
 
 #endif

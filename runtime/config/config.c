@@ -247,6 +247,48 @@ void vj_config_resolved(const vj_config *c, bool with_origins, vj_str *out)
     }
 }
 
+static void put_value(const vj_entry *e, vj_json_writer *w)
+{
+    const vj_field *f = e->field;
+    const vj_int_list *ints = (const void *)e->at;
+    const vj_float_list *floats = (const void *)e->at;
+    const vj_weight_list *weights = (const void *)e->at;
+    switch (f->kind) {
+    case VJ_FIELD_INT:
+        if ((f->flags & VJ_FIELD_AUTO) && *(const int64_t *)(const void *)e->at == -1) vj_json_put_text(w, "value", "auto");
+        else vj_json_put_i64(w, "value", *(const int64_t *)(const void *)e->at);
+        break;
+    case VJ_FIELD_FLOAT: vj_json_put_f64(w, "value", *(const double *)(const void *)e->at); break;
+    case VJ_FIELD_BOOL: vj_json_put_bool(w, "value", *(const bool *)(const void *)e->at); break;
+    case VJ_FIELD_TEXT: vj_json_put_text(w, "value", e->at); break;
+    case VJ_FIELD_ENUM: vj_json_put_text(w, "value", f->names[*(const int *)(const void *)e->at]); break;
+    case VJ_FIELD_INT_LIST:
+        vj_json_begin_array(w, "value");
+        for (int64_t i = 0; i < ints->n; i++) vj_json_put_i64(w, NULL, ints->v[i]);
+        vj_json_end_array(w);
+        break;
+    case VJ_FIELD_FLOAT_LIST:
+        vj_json_begin_array(w, "value");
+        for (int64_t i = 0; i < floats->n; i++) vj_json_put_f64(w, NULL, floats->v[i]);
+        vj_json_end_array(w);
+        break;
+    default:
+        vj_json_begin_object(w, "value");
+        for (int64_t i = 0; i < weights->n; i++) vj_json_put_f64(w, weights->name[i], weights->v[i]);
+        vj_json_end_object(w);
+    }
+}
+
+void vj_config_put_json(const vj_config *c, vj_json_writer *w)
+{
+    for (int i = 0; i < c->n_entries; i++) {
+        vj_json_begin_object(w, c->entries[i].field->key);
+        put_value(&c->entries[i], w);
+        vj_json_put_text(w, "origin", c->entries[i].origin);
+        vj_json_end_object(w);
+    }
+}
+
 vj_status vj_config_differences(const vj_config *c, const char *resolved_path, vj_str *out, int *count)
 {
     *count = 0;

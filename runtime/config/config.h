@@ -72,6 +72,8 @@ vj_status vj_config_set(vj_config *config, const char *key, const char *value, c
 
 // The resolved configuration as YAML text that loads to the same values; with origins as comments when asked.
 void vj_config_resolved(const vj_config *config, bool with_origins, vj_str *out);
+// The same as members of the object that `w` stands in: "optim.lr": {"value": 0.001, "origin": "command line"}, in table order.
+void vj_config_put_json(const vj_config *config, vj_json_writer *w);
 // Keys (not marked MAY_CHANGE) whose values differ from an earlier resolved file: appended to `out`, one line each with
 // both values; returns how many.
 vj_status vj_config_differences(const vj_config *config, const char *resolved_path, vj_str *out, int *count) VJ_MUST_CHECK;

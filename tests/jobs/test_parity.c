@@ -27,7 +27,8 @@ static vj_status compare(const files *f, const char *device, const char *out, do
     vj_status status = vj_parity_open(&p, f->model, f->batch, f->expect, device, &from_metadata);
     if (status == VJ_OK) status = vj_parity_step(&p);
     if (status == VJ_OK && out) status = vj_parity_write(&p, out);
-    if (status == VJ_OK) status = vj_parity_compare(&p, worst);
+    vj_parity_row rows[VJ_KINDS_OF_PARITY];
+    if (status == VJ_OK) status = vj_parity_compare(&p, rows, worst);
     vj_parity_close(&p);
     return status;
 }
