@@ -124,12 +124,10 @@ vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, cons
 // ---- life ---------------------------------------------------------------------------------------------------------
 static int64_t chunks_of(const vj_layout *l) { return (int64_t)l->n_units * l->quantum; }
 
-static vj_status allocate(vj_vjepa *m)
+// What depends on the bound: activations, inputs, tables, sums.
+static vj_status allocate_buffers(vj_vjepa *m)
 {
     const vj_plan_bound n = vj_plan_bound_of(&m->config, &m->bound);
-    VJ_TRY(vj_stream_create(m->device, &m->ctx.st));
-    VJ_TRY(vj_event_create(m->device, &m->uploaded));
-    m->ctx.real = m->real;
     VJ_TRY(vj_device_alloc(m->device, &m->saved_memory, (size_t)m->memory.saved, "saved activations"));
     VJ_TRY(vj_device_alloc(m->device, &m->scratch_memory, (size_t)m->memory.scratch, "scratch"));
     VJ_TRY(vj_device_alloc(m->device, &m->input_memory, (size_t)m->memory.input, "clips and token ids"));
@@ -156,6 +154,44 @@ static vj_status allocate(vj_vjepa *m)
     m->square_sums =
         vj_tensor_1d((void *)((uintptr_t)m->sums_memory + (size_t)m->bound.slots * sizeof(double)), VJ_F64, chunks);
     return VJ_OK;
+}
+
+static void free_buffers(vj_vjepa *m)
+{
+    void **memory[] = { &m->saved_memory, &m->scratch_memory, &m->input_memory, &m->table_memory, &m->sums_memory };
+    for (int i = 0; i < 5; i++) {
+        vj_device_free(m->device, *memory[i]);
+        *memory[i] = NULL;
+    }
+    vj_host_free(m->staging);
+    vj_host_free(m->weight_staging);
+    vj_host_free(m->clip_staging);
+    vj_host_free(m->host_sums);
+    m->staging = NULL;
+    m->weight_staging = m->clip_staging = NULL;
+    m->host_sums = NULL;
+}
+
+static vj_status allocate(vj_vjepa *m)
+{
+    VJ_TRY(vj_stream_create(m->device, &m->ctx.st));
+    VJ_TRY(vj_event_create(m->device, &m->uploaded));
+    m->ctx.real = m->real;
+    return allocate_buffers(m);
+}
+
+vj_status vj_vjepa_resize(vj_vjepa *m, const vj_slot_bound *bound)
+{
+    VJ_CHECK(bound->slots <= m->bound.slots, VJ_ERR_BUG, "a step of %lld slots, the model was made for %lld",
+             (long long)bound->slots, (long long)m->bound.slots);
+    VJ_TRY(vj_stream_sync(m->ctx.st));
+    free_buffers(m);
+    const int64_t slots = m->bound.slots;   // the gradient tree keeps its height
+    m->bound = *bound;
+    m->bound.slots = slots;
+    VJ_TRY(measure(m));
+    count_state(m);
+    return allocate_buffers(m);
 }
 
 static vj_status create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
@@ -196,12 +232,7 @@ void vj_vjepa_destroy(vj_vjepa **model)
     if (!m) return;
     vj_stream_destroy(&m->ctx.st);   // first: waits for work that uses what follows
     vj_event_destroy(&m->uploaded);
-    void *memory[] = { m->saved_memory, m->scratch_memory, m->input_memory, m->table_memory, m->sums_memory };
-    for (int i = 0; i < 5; i++) vj_device_free(m->device, memory[i]);
-    vj_host_free(m->staging);
-    vj_host_free(m->weight_staging);
-    vj_host_free(m->clip_staging);
-    vj_host_free(m->host_sums);
+    free_buffers(m);
     destroy_tables(m);
     vj_host_free(m);
     *model = NULL;

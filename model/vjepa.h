@@ -43,6 +43,10 @@ vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t
 // count.
 vj_status vj_vjepa_create_encoder(vj_vjepa **out, const vj_model_config *config, vj_device *device,
                                   const vj_slot_bound *bound) VJ_MUST_CHECK;
+// Other clips from now on: buffers for slots of `bound` in place of the old ones; weights, moments and gradients stay.
+// `bound->slots` may not be above the number the model was created with. Between steps only. After a failure the model
+// can only be destroyed.
+vj_status vj_vjepa_resize(vj_vjepa *m, const vj_slot_bound *bound) VJ_MUST_CHECK;
 void vj_vjepa_destroy(vj_vjepa **m);
 // Official initialisation (spec/pretrain.md 1.8) from Philox streams keyed by (seed, parameter); target = copy of
 // encoder.

@@ -138,6 +138,35 @@ static void looking_trains_nothing(void **state)
     small_close(&b);
 }
 
+// Made small, then large enough: the same bits as a model that was large from the start, and memory as planned for it.
+static void another_size_changes_no_bit(void **state)
+{
+    (void)state;
+    const vj_model_config c = small_config();
+    small_model a, b;
+    small_open(&a, "cpu", 1, &c, 2);
+    b = (small_model){ 0 };
+    OK(vj_device_open(&b.device, "cpu", 1));
+    vj_slot_bound bound = { .clips = 1, .F = 2, .height = 8, .width = 8, .n_pairs = 2, .slots = 2 };
+    OK(vj_vjepa_create(&b.m, &c, SMALL_TOKENS, b.device, &bound, true));
+    small_fill(b.m);
+    small_slot(&b, 1);
+    OK(vj_vjepa_step_begin(b.m, 1));
+    assert_fails(vj_vjepa_slot(b.m, &b.slot), VJ_ERR_BUG, "larger than the bound");
+    bound = small_bound(1);
+    OK(vj_vjepa_resize(b.m, &bound));
+    assert_memory_equal(vj_vjepa_memory(a.m), vj_vjepa_memory(b.m), sizeof(vj_memory_plan));
+    for (int64_t step = 1; step <= 2; step++) {
+        (void)small_step(&a, step);
+        (void)small_step(&b, step);
+    }
+    assert_same_state(a.m, b.m);
+    bound.slots = 3;
+    assert_fails(vj_vjepa_resize(b.m, &bound), VJ_ERR_BUG, "made for 2");
+    small_close(&a);
+    small_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +174,7 @@ int main(void)
         cmocka_unit_test(layers_are_read_on_the_way),
         cmocka_unit_test(an_encoder_alone_agrees_and_is_smaller),
         cmocka_unit_test(looking_trains_nothing),
+        cmocka_unit_test(another_size_changes_no_bit),
     };
     return cmocka_run_group_tests_name("model/features", tests, NULL, NULL);
 }
