@@ -13,6 +13,7 @@ static const vj_config_part parts[] = {
     { vj_model_fields, offsetof(vj_run_config, model) },
     { vj_data_fields, offsetof(vj_run_config, data) },
     { vj_mask_fields, offsetof(vj_run_config, mask) },
+    { vj_stages_fields, offsetof(vj_run_config, stages) },
 };
 
 static const char *find_builtin(const char *name)
@@ -26,8 +27,71 @@ static const char *find_builtin(const char *name)
 // Far above what anyone trains, and low enough that no count of rows or bytes leaves its 64 bits, nor slots their tree.
 enum { TOKENS_MAX = 1 << 20, SLOT_TOKENS_MAX = 1 << 27, SLOTS_MAX = 1 << 20 };
 
+// Whose fault a problem of this stage is: the stage's own list, or the value that serves all.
+typedef struct stage_keys { const char *crop, *fpc, *group; } stage_keys;
+static stage_keys keys_of(const vj_run_config *r)
+{
+    return (stage_keys){ .crop = r->stages.crop.n > 0 ? "stages.crop" : "data.crop",
+                         .fpc = r->stages.frames.n > 0 ? "stages.frames" : "data.fpc",
+                         .group = r->stages.group.n > 0 ? "stages.group" : "mask.group" };
+}
+
+int vj_stage_count(const vj_run_config *c) { return c->stages.from.n > 0 ? (int)c->stages.from.n : 1; }
+
+int vj_stage_at(const vj_run_config *c, int64_t step)
+{
+    int stage = 0;
+    while (stage + 1 < c->stages.from.n && c->stages.from.v[stage + 1] <= step) stage++;
+    return stage;
+}
+
+vj_run_config vj_stage_config(const vj_run_config *c, int stage)
+{
+    vj_run_config out = *c;
+    const vj_stages_config *s = &c->stages;
+    if (stage < s->crop.n) out.data.crop = s->crop.v[stage];
+    if (stage < s->frames.n) out.data.fpc = (vj_int_list){ .n = 1, .v = { s->frames.v[stage] } };
+    if (stage < s->fps.n) out.data.fps = s->fps.v[stage];
+    if (stage < s->group.n) out.mask.group = s->group.v[stage];
+    return out;
+}
+
+static void check_length(vj_config *c, const vj_run_config *r, const char *key, int64_t n)
+{
+    if (n != 0 && n != r->stages.from.n) {
+        vj_config_problem(c, key, "has %lld entries, stages.from has %lld: give one per stage, or none", (long long)n,
+                          (long long)r->stages.from.n);
+    }
+}
+
+// False when the stages themselves are wrong: then their shapes say nothing.
+static bool check_stages(vj_config *c, const vj_run_config *r)
+{
+    const vj_stages_config *s = &r->stages;
+    bool good = true;
+    check_length(c, r, "stages.crop", s->crop.n);
+    check_length(c, r, "stages.frames", s->frames.n);
+    check_length(c, r, "stages.fps", s->fps.n);
+    check_length(c, r, "stages.group", s->group.n);
+    for (int64_t i = 0; i < s->from.n && good; i++) {
+        const int64_t before = i > 0 ? s->from.v[i - 1] : -1;
+        good = i == 0 ? s->from.v[0] == 0 : s->from.v[i] > before && s->from.v[i] < r->train.steps;
+        if (good) continue;
+        if (i == 0) vj_config_problem(c, "stages.from", "begins with %lld: the first stage begins at step 0", (long long)s->from.v[0]);
+        else vj_config_problem(c, "stages.from", "entry %lld is %lld: steps must ascend and stay below train.steps = %lld",
+                               (long long)i + 1, (long long)s->from.v[i], (long long)r->train.steps);
+    }
+    if (s->frames.n > 0 && r->data.fpc.n > 1) {
+        vj_config_problem(c, "stages.frames", "gives one number of frames for all sources, data.fpc has one for each of %lld; "
+                          "use one of the two", (long long)r->data.fpc.n);
+        good = false;
+    }
+    return good;
+}
+
 static void check_sizes(vj_config *c, const vj_run_config *r)
 {
+    const stage_keys key = keys_of(r);
     const int64_t slots = r->train.batch / r->mask.group, side = r->data.crop / r->model.patch;
     int64_t tokens = 0;
     for (int64_t i = 0; i < r->data.fpc.n; i++) {
@@ -39,10 +103,10 @@ static void check_sizes(vj_config *c, const vj_run_config *r)
                           (long long)slots, (long long)r->mask.group, SLOTS_MAX);
     }
     if (tokens > TOKENS_MAX) {
-        vj_config_problem(c, "data.crop", "%lld pixels and the frames of data.fpc are %lld tokens of a clip; at most %d are possible",
+        vj_config_problem(c, key.crop, "%lld pixels and the frames of data.fpc are %lld tokens of a clip; at most %d are possible",
                           (long long)r->data.crop, (long long)tokens, TOKENS_MAX);
     } else if (tokens * r->mask.group > SLOT_TOKENS_MAX) {
-        vj_config_problem(c, "mask.group", "%lld clips of %lld tokens are more than the %d of a slot that are possible", (long long)r->mask.group,
+        vj_config_problem(c, key.group, "%lld clips of %lld tokens are more than the %d of a slot that are possible", (long long)r->mask.group,
                           (long long)tokens, SLOT_TOKENS_MAX);
     }
 }
@@ -50,16 +114,17 @@ static void check_sizes(vj_config *c, const vj_run_config *r)
 static void check_shapes(vj_config *c, const vj_run_config *r)
 {
     const vj_train_config *t = &r->train;
+    const stage_keys key = keys_of(r);
     check_sizes(c, r);
     if (t->batch % r->mask.group != 0) {
-        vj_config_problem(c, "train.batch", "%lld is not a multiple of mask.group = %lld", (long long)t->batch, (long long)r->mask.group);
+        vj_config_problem(c, "train.batch", "%lld is not a multiple of %s = %lld", (long long)t->batch, key.group, (long long)r->mask.group);
     }
     if (r->data.crop % r->model.patch != 0) {
-        vj_config_problem(c, "data.crop", "%lld pixels are not a multiple of model.patch = %lld", (long long)r->data.crop, (long long)r->model.patch);
+        vj_config_problem(c, key.crop, "%lld pixels are not a multiple of model.patch = %lld", (long long)r->data.crop, (long long)r->model.patch);
     }
     for (int64_t i = 0; i < r->data.fpc.n; i++) {
         if (r->data.fpc.v[i] % r->model.tubelet != 0) {
-            vj_config_problem(c, "data.fpc", "%lld frames are not a multiple of model.tubelet = %lld", (long long)r->data.fpc.v[i], (long long)r->model.tubelet);
+            vj_config_problem(c, key.fpc, "%lld frames are not a multiple of model.tubelet = %lld", (long long)r->data.fpc.v[i], (long long)r->model.tubelet);
         }
     }
 }
@@ -89,7 +154,12 @@ vj_status vj_run_config_load(vj_run_config *out, vj_config **config, const char 
         if (out->train.threads < 0) out->train.threads = vj_cpu_count();
         if (out->data.threads < 0) out->data.threads = vj_cpu_count();
         vj_data_config_check(*config, &out->data, &out->mask);
-        check_shapes(*config, out);
+        if (check_stages(*config, out)) {
+            for (int i = 0; i < vj_stage_count(out); i++) {
+                const vj_run_config stage = vj_stage_config(out, i);
+                check_shapes(*config, &stage);
+            }
+        }
         check_training(*config, out);
         status = vj_config_problems(*config);
     }

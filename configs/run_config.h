@@ -2,6 +2,7 @@
 #ifndef VJ_CONFIGS_RUN_CONFIG_H
 #define VJ_CONFIGS_RUN_CONFIG_H
 
+#include "configs/stages_config.h"
 #include "configs/train_config.h"
 #include "data/data_config.h"
 #include "model/model_config.h"
@@ -11,11 +12,18 @@ typedef struct vj_run_config {
     vj_model_config model;      // resolved: no zeros left, see vj_model_resolve
     vj_data_config data;
     vj_mask_config mask;
+    vj_stages_config stages;
 } vj_run_config;
 
 // Loads a file by path, or by name from the built-in ones when no such file exists ("quickstart", "pretrain/vitl16":
 // configs/ is embedded in the program). Resolves `auto` values, runs all cross-field checks.
 vj_status vj_run_config_load(vj_run_config *out, vj_config **config, const char *path, const char *const *overrides,
                              int n_overrides) VJ_MUST_CHECK;
+
+// Stages of a run, at least 1, and the one that the step after `step` finished ones belongs to (0-based).
+int vj_stage_count(const vj_run_config *config);
+int vj_stage_at(const vj_run_config *config, int64_t step);
+// `config` with data.crop, data.fpc, data.fps and mask.group as they are in `stage`.
+vj_run_config vj_stage_config(const vj_run_config *config, int stage);
 
 #endif

@@ -134,11 +134,16 @@ static void line(const char *name, double bytes, const char *note)
     printf("  %-26s %9s  %s\n", name, text, note);
 }
 
-static void print(const vj_run_config *c, const costs *k)
+static void print_model(const vj_run_config *c, const costs *k)
 {
     printf("model       %s: encoder %lld parameters (%lld x %lld, %lld heads), predictor %lld (%lld x %lld, %lld heads, %lld mask tokens)\n", c->model.preset,
            (long long)k->encoder, (long long)c->model.width, (long long)c->model.depth, (long long)c->model.heads, (long long)k->predictor,
            (long long)c->model.pred_width, (long long)c->model.pred_depth, (long long)c->model.pred_heads, (long long)k->mask_tokens);
+}
+
+// Of one stage with `steps` steps.
+static void print_stage(const vj_run_config *c, const costs *k, int64_t steps)
+{
     printf("clip        %lld frames x %lld px: %lld tokens\n", (long long)longest(&c->data.fpc), (long long)c->data.crop, (long long)k->tokens);
     for (int64_t i = 0; i < c->mask.n; i++) {
         printf("mask %lld      context %.0f tokens, target %.0f (means over slots of %lld; at most %lld and %lld)\n", (long long)i, k->masks[i].mean_K,
@@ -146,8 +151,12 @@ static void print(const vj_run_config *c, const costs *k)
     }
     char step[24], all[24];
     printf("step        %lld samples in %lld slots, %s; %lld steps, %s\n", (long long)c->train.batch,
-           (long long)(c->train.batch / c->mask.group), flop_text(step, k->flop), (long long)c->train.steps,
-           flop_text(all, k->flop * (double)c->train.steps));
+           (long long)(c->train.batch / c->mask.group), flop_text(step, k->flop), (long long)steps,
+           flop_text(all, k->flop * (double)steps));
+}
+
+static void print_memory(const vj_run_config *c, const costs *k)
+{
     puts("memory");
     line("weights", (double)k->memory.params, "");
     line("target encoder", (double)k->memory.target, "");
@@ -309,6 +318,63 @@ static vj_status fits_disk(const vj_run_config *c, const costs *k, const char *r
     return VJ_OK;
 }
 
+// What `check` says of one stage of a run.
+typedef struct stage_costs {
+    vj_run_config config;
+    costs costs;
+    int64_t from, steps;
+} stage_costs;
+
+// Every stage of a run; free() *out. *largest is the index of the one that needs most memory.
+static vj_status count_stages(const vj_run_config *c, stage_costs **out, int *n, int *largest)
+{
+    *n = vj_stage_count(c);
+    *largest = 0;
+    stage_costs *s = calloc((size_t)*n, sizeof *s);
+    VJ_CHECK(s != NULL, VJ_ERR_NOMEM, "no memory for a list of %d stages", *n);
+    for (int i = 0; i < *n; i++) {
+        const int64_t end = i + 1 < *n ? c->stages.from.v[i + 1] : c->train.steps;
+        s[i].config = vj_stage_config(c, i);
+        s[i].from = *n > 1 ? c->stages.from.v[i] : 0;
+        s[i].steps = end - s[i].from;
+        vj_status status = count(&s[i].config, &s[i].costs);
+        if (status != VJ_OK) {
+            free(s);
+            return status;
+        }
+        if (s[i].costs.total > s[*largest].costs.total) *largest = i;
+    }
+    *out = s;
+    return VJ_OK;
+}
+
+static void print(const stage_costs *s, int n, int largest)
+{
+    print_model(&s[0].config, &s[0].costs);
+    for (int i = 0; i < n; i++) {
+        if (n > 1) printf("stage %d     steps %lld to %lld\n", i + 1, (long long)s[i].from, (long long)(s[i].from + s[i].steps));
+        print_stage(&s[i].config, &s[i].costs, s[i].steps);
+    }
+    print_memory(&s[largest].config, &s[largest].costs);
+}
+
+static void put_stages(vj_json_writer *w, const stage_costs *s, int n)
+{
+    vj_json_begin_array(w, "stages");
+    for (int i = 0; i < n; i++) {
+        vj_json_begin_object(w, NULL);
+        vj_json_put_i64(w, "from", s[i].from);
+        vj_json_put_i64(w, "steps", s[i].steps);
+        vj_json_put_i64(w, "frames", longest(&s[i].config.data.fpc));
+        vj_json_put_i64(w, "crop", s[i].config.data.crop);
+        vj_json_put_i64(w, "tokens", s[i].costs.tokens);
+        vj_json_put_f64(w, "step_flop", s[i].costs.flop);
+        vj_json_put_i64(w, "total_bytes", s[i].costs.total);
+        vj_json_end_object(w);
+    }
+    vj_json_end_array(w);
+}
+
 static void print_fits(const costs *k, int64_t memory, int64_t disk)
 {
     char need[24], have[24];
@@ -324,23 +390,27 @@ static void print_fits(const costs *k, int64_t memory, int64_t disk)
 
 static vj_status check(const vj_args *args, const char *run, bool json)
 {
-    vj_run_config c;
+    vj_run_config whole;
     vj_config *origins = NULL;
-    costs k;
-    VJ_TRY(vj_run_config_load(&c, &origins, args->positional[0], args->overrides, args->n_overrides));
+    stage_costs *stages = NULL;
+    int n, largest;
+    VJ_TRY(vj_run_config_load(&whole, &origins, args->positional[0], args->overrides, args->n_overrides));
     vj_config_destroy(&origins);
-    VJ_TRY(count(&c, &k));
-    if (!json) print(&c, &k);
+    VJ_TRY(count_stages(&whole, &stages, &n, &largest));
+    const vj_run_config *c = &stages[largest].config;
+    const costs *k = &stages[largest].costs;
+    if (!json) print(stages, n, largest);
     fflush(stdout);
     const int64_t memory = memory_available();
     int64_t disk = 0;
-    VJ_TRY(vj_disk_free(run, &disk));
-    vj_status status = fits_memory(&c, &k, memory);
-    if (status == VJ_OK) status = fits_disk(&c, &k, run, disk);
+    vj_status status = vj_disk_free(run, &disk);
+    if (status == VJ_OK) status = fits_memory(c, k, memory);
+    if (status == VJ_OK) status = fits_disk(c, k, run, disk);
     if (json) {
         vj_json_writer w = { .pretty = true };
         vj_json_begin_object(&w, NULL);
-        put_json(&w, &c, &k);
+        put_json(&w, c, k);
+        put_stages(&w, stages, n);
         if (memory > 0) vj_json_put_i64(&w, "memory_available_bytes", memory);
         else vj_json_put_null(&w, "memory_available_bytes");
         vj_json_put_i64(&w, "disk_free_bytes", disk);
@@ -349,8 +419,9 @@ static vj_status check(const vj_args *args, const char *run, bool json)
         vj_json_end_object(&w);
         vj_cli_print_json(&w);
     } else if (status == VJ_OK) {
-        print_fits(&k, memory, disk);
+        print_fits(k, memory, disk);
     }
+    free(stages);
     return status;
 }
 
@@ -415,7 +486,8 @@ static vj_status config_check(int argc, char **argv)
                           "JSON: model, encoder_parameters, predictor_parameters, mask_tokens, frames, crop, tokens, batch, slots, steps,\n"
                           "step_flop, masks [context_mean, target_mean, context_max, target_max], memory_bytes {weights, target_encoder,\n"
                           "moments, gradients, saved_activations, scratch, loader, held_out, total}, checkpoint_bytes, disk_bytes,\n"
-                          "memory_available_bytes, disk_free_bytes, fits, problem.", options);
+                          "stages [from, steps, frames, crop, tokens, step_flop, total_bytes], memory_available_bytes, disk_free_bytes, fits,\n"
+                          "problem. Of a run in stages, the figures outside of `stages` are those of the one that needs most memory.", options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "a configuration"));

@@ -44,12 +44,16 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     const double steps = t->log_steps > 0 ? (double)t->log_steps : 1;
     vj_loader_stats data;
     vj_loader_stats_get(t->loader, &data);
+    data.decode_seconds += t->past.decode_seconds;
+    data.bad += t->past.bad;
+    data.substituted += t->past.substituted;
     // Before the line is begun: the figures take time, and their failure must not leave half a line.
     if (with_held_out && t->held_out) VJ_TRY(run_held_out(t));
 
     vj_json_writer *w = vj_metrics_begin(t->metrics, t->state.step);
     vj_json_put_text(w, "phase", t->run.phase);
     vj_json_put_text(w, "schedule", vj_schedule_phase_name(&t->config.train, t->state.step));
+    if (vj_stage_count(&t->whole) > 1) vj_json_put_i64(w, "stage", t->stage_index + 1);
     vj_json_put_f64(w, "loss", t->loss_count > 0 ? t->loss_sum / (double)t->loss_count : NAN);
     vj_json_put_f64(w, "loss_last", r->loss);
     vj_json_put_f64(w, "lr", r->lr);

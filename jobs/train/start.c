@@ -15,7 +15,8 @@
 
 static vj_status load_config(vj_trainer *t, const vj_train_request *r)
 {
-    VJ_TRY(vj_run_config_load(&t->config, &t->origins, r->config, r->overrides, r->n_overrides));
+    VJ_TRY(vj_run_config_load(&t->whole, &t->origins, r->config, r->overrides, r->n_overrides));
+    t->config = vj_stage_config(&t->whole, 0);
     const vj_train_config *c = &t->config.train;
     VJ_CHECK(t->config.data.dir[0] != '\0', VJ_ERR_CONFIG,
              "data.dir is not set: give the folder that `vjepa data pack` made, as data.dir=SHARDS");
@@ -86,10 +87,13 @@ static vj_status make_model(vj_trainer *t)
     const vj_run_config *c = &t->config;
     VJ_TRY(vj_device_open(&t->device, c->train.device, (int)c->train.threads));
     t->mask_tokens = c->model.mask_tokens > 0 ? c->model.mask_tokens : c->mask.n * c->data.fpc.n;
-    int64_t frames = 0;
-    for (int64_t i = 0; i < c->data.fpc.n; i++) frames = c->data.fpc.v[i] > frames ? c->data.fpc.v[i] : frames;
-    const vj_slot_bound bound = { .clips = c->mask.group, .F = frames, .height = c->data.crop, .width = c->data.crop,
-                                  .n_pairs = c->mask.n, .slots = c->train.batch / c->mask.group };
+    // The gradient tree is as high as the stage with most slots needs; the rest is made again where a stage begins.
+    vj_slot_bound bound = vj_trainer_bound(c);
+    for (int i = 0; i < vj_stage_count(&t->whole); i++) {
+        const vj_run_config stage = vj_stage_config(&t->whole, i);
+        const int64_t slots = vj_trainer_bound(&stage).slots;
+        bound.slots = slots > bound.slots ? slots : bound.slots;
+    }
     VJ_TRY(vj_vjepa_create(&t->model, &c->model, t->mask_tokens, t->device, &bound, true));
     vj_vjepa_digest(t->model, t->model_digest);
     vj_device_stats_enable(t->device, true);   // two clock readings an op: not measurable
@@ -215,9 +219,9 @@ static vj_status make_state(vj_trainer *t)
 }
 
 // The target encoder as it was at step 0: made again from the seed, or read from the parent.
-static bool start_param(void *context, int param, double *out)
+bool vj_trainer_start_param(void *trainer, int param, double *out)
 {
-    vj_trainer *t = context;
+    vj_trainer *t = trainer;
     const vj_layout *layout = vj_vjepa_layout(t->model, VJ_TARGET_ENCODER);
     const vj_param *p = &layout->params[param];
     if (!t->cooldown) {
@@ -235,17 +239,6 @@ static bool start_param(void *context, int param, double *out)
     return ok;
 }
 
-static vj_status open_data(vj_trainer *t)
-{
-    const vj_run_config *c = &t->config;
-    t->stage = (vj_loader_stage){ .seed = (uint64_t)c->train.seed, .batch = c->train.batch, .slot = c->mask.group,
-                                  .crop = c->data.crop, .tubelet = c->model.tubelet, .patch = c->model.patch,
-                                  .fpc = c->data.fpc, .fps = c->data.fps, .rank = 0, .world = 1,
-                                  .threads = (int)c->data.threads, .held_out = false };
-    VJ_TRY(vj_loader_open(&t->loader, &c->data, &c->mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine));
-    return vj_held_out_create(&t->held_out, c, &t->stage, t->model, start_param, t);
-}
-
 vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
 {
     *t = (vj_trainer){ .request = request, .saved_step = -1, .figures_step = -1, .cooldown = strcmp(request->phase, "cooldown") == 0 };
@@ -260,7 +253,7 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     VJ_TRY(open_run(t, request, parent, parent_step));
     VJ_TRY(make_model(t));
     VJ_TRY(make_state(t));
-    VJ_TRY(open_data(t));
+    VJ_TRY(vj_trainer_begin_stage(t));
     char file[640];
     vj_path_join(file, sizeof file, t->run.path, "metrics.jsonl");
     return vj_metrics_open(&t->metrics, file, t->state.step);

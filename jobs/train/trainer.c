@@ -29,6 +29,7 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
     *outcome = "done";
     while (t->state.step < stop_at) {
         vj_step_report r;
+        VJ_TRY(vj_trainer_next_stage(t));
         VJ_TRY(vj_trainer_step(t, &r));
         const int64_t step = t->state.step;
         const bool last = step == stop_at;

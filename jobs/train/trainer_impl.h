@@ -11,7 +11,9 @@
 
 typedef struct vj_trainer {
     const vj_train_request *request;
-    vj_run_config config;
+    vj_run_config whole;           // as configured
+    vj_run_config config;          // of the running stage: crop, frames, rate and slots are its own
+    int stage_index;
     vj_config *origins;
     vj_str resolved;               // the resolved configuration, kept in every checkpoint
     vj_run_dir run;
@@ -22,6 +24,7 @@ typedef struct vj_trainer {
     int64_t mask_tokens;
     char model_digest[65];
     vj_loader *loader;
+    vj_loader_stats past;          // of the loaders of this process' earlier stages
     vj_loader_stage stage;
     vj_held_out *held_out;
     vj_metrics *metrics;
@@ -48,6 +51,13 @@ typedef struct vj_trainer {
 // start.c: everything up to the first step.
 vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request) VJ_MUST_CHECK;
 void vj_trainer_end(vj_trainer *t);
+// stage.c: model buffers, loader and held-out figures for the stage that the next step belongs to.
+vj_slot_bound vj_trainer_bound(const vj_run_config *stage);
+vj_status vj_trainer_begin_stage(vj_trainer *t) VJ_MUST_CHECK;
+// At a step border: goes over to the next stage when it begins here.
+vj_status vj_trainer_next_stage(vj_trainer *t) VJ_MUST_CHECK;
+// The target encoder's parameter `param` as it was at step 0 of the run; false when it is not known any more.
+bool vj_trainer_start_param(void *trainer, int param, double *out);
 // step.c: one step; *updated false when a non-finite step was skipped.
 typedef struct vj_step_report {
     double loss, lr, weight_decay, momentum, grad_norm, grad_norm_encoder, grad_norm_predictor;

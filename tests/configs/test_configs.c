@@ -3,9 +3,11 @@
 
 #include "configs/run_config.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "configs/embedded.h"
+#include "model/schedules.h"
 #include "tests/support/scratch.h"
 
 static vj_run_config r;
@@ -52,7 +54,7 @@ static void every_file_loads_and_resolves(void **state)
         assert_ok(load(e->name, 0, NULL));
         assert_int_equal(r.train.steps, first.train.steps);
     }
-    assert_true(files >= 14);
+    assert_true(files >= 27);
 }
 
 typedef struct size { const char *name; int64_t width, depth, heads, hidden; } size;
@@ -129,6 +131,96 @@ static void the_papers_cooldowns(void **state)
     }
 }
 
+// The numbers of spec/pretrain.md 6.3.
+static void near(double got, double want)
+{
+    if (fabs(got - want) > 5e-4 * want) fail_msg("%g, %g expected", got, want);
+}
+
+static void the_abbreviated_recipe(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        vj_format(name, sizeof name, "pretrain/%s-abbreviated", sizes[i].name);
+        for (int longer = 0; longer < 2; longer++) {
+            assert_ok(load(name, longer, (const char *[]){ "optim.schedule_scale=1.25" }));
+            const vj_train_config *t = &r.train;
+            const int64_t total = (int64_t)(t->schedule_scale * (double)t->steps);
+            assert_int_equal(t->steps, 90000);
+            assert_int_equal(r.model.width, sizes[i].width);
+            near(vj_warmup_cosine(6000, t->warmup, total, t->start_lr, t->lr, t->final_lr), 4.125e-4);
+            near(vj_warmup_cosine(45000, t->warmup, total, t->start_lr, t->lr, t->final_lr), longer ? 4.732e-4 : 3.877e-4);
+            near(vj_warmup_cosine(90000, t->warmup, total, t->start_lr, t->lr, t->final_lr), longer ? 7.504e-5 : 1e-6);
+            near(vj_cosine_wd(90000, total, t->weight_decay, t->final_weight_decay), longer ? 0.3656 : 0.4);
+            near(vj_linear_ema(90000, total, t->ema_start, t->ema_end), longer ? 0.9998 : 1);
+        }
+    }
+}
+
+// The published files, value for value (spec/pretrain.md 10).
+static void the_published_codes_values(void **state)
+{
+    (void)state;
+    static const struct { const char *name; int64_t crop, frames, group, steps; int schedule; } files[] = {
+        { "compat/pretrain-vitl16", 256, 16, 24, 240000, VJ_SCHEDULE_WARMUP_COSINE },
+        { "compat/pretrain-vith16", 256, 16, 24, 240000, VJ_SCHEDULE_WARMUP_COSINE },
+        { "compat/pretrain-vitg16", 256, 16, 24, 240000, VJ_SCHEDULE_WARMUP_COSINE },
+        { "compat/cooldown-vitl16-64x256", 256, 64, 12, 12000, VJ_SCHEDULE_LINEAR_DECAY },
+        { "compat/cooldown-vith16-64x256", 256, 64, 12, 12000, VJ_SCHEDULE_LINEAR_DECAY },
+        { "compat/cooldown-vitg16-64x256", 256, 64, 6, 120, VJ_SCHEDULE_LINEAR_DECAY },
+        { "compat/cooldown-vitg16-64x384", 384, 64, 6, 12000, VJ_SCHEDULE_LINEAR_DECAY },
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        assert_ok(load(files[i].name, 0, NULL));
+        for (int k = 0; k < 3; k++) {
+            if (strstr(files[i].name, sizes[k].name)) expect_common(&sizes[k]);
+        }
+        assert_int_equal(r.data.crop, files[i].crop);
+        assert_true(r.data.fpc.n == 1 && r.data.fpc.v[0] == files[i].frames);
+        assert_int_equal(r.mask.group, files[i].group);
+        assert_int_equal(r.mask.rng, VJ_MASK_OFFICIAL);
+        assert_int_equal(r.model.mask_tokens, 6);
+        assert_int_equal(r.train.steps, files[i].steps);
+        assert_int_equal(r.train.schedule, files[i].schedule);
+        assert_true(r.train.schedule_scale == 1.25);
+        assert_int_equal(r.data.temporal, VJ_TEMPORAL_PAPER_CODE);
+    }
+    // 12,000 steps of a schedule of 15,000: trap 1 of spec/pretrain.md 14.
+    near(vj_linear_decay(12000, 15000, r.train.lr, r.train.final_lr), 1.058e-4);
+}
+
+static void stages_of_a_run(void **state)
+{
+    (void)state;
+    assert_ok(load("cooldown/vitl16-progressive", 0, NULL));
+    expect_common(&sizes[0]);
+    assert_int_equal(vj_stage_count(&r), 3);
+    static const int64_t steps[] = { 0, 3999, 4000, 7999, 8000, 11999, 12000 }, crops[] = { 256, 256, 384, 384, 512, 512, 512 };
+    for (int i = 0; i < 7; i++) {
+        const vj_run_config stage = vj_stage_config(&r, vj_stage_at(&r, steps[i]));
+        assert_int_equal(stage.data.crop, crops[i]);
+        assert_int_equal(stage.data.fpc.v[0], 64);
+        assert_int_equal(stage.mask.group, 12);
+    }
+    assert_ok(LOAD("quickstart", "stages.from=[0,9]", "stages.frames=[8,16]", "stages.fps=[4,8]", "stages.group=[2,4]"));
+    const vj_run_config second = vj_stage_config(&r, 1);
+    assert_true(second.data.fpc.n == 1 && second.data.fpc.v[0] == 16 && second.data.fps == 8 && second.mask.group == 4);
+    assert_int_equal(second.data.crop, r.data.crop);
+    assert_ok(load("quickstart", 0, NULL));
+    assert_int_equal(vj_stage_count(&r), 1);
+    assert_int_equal(vj_stage_at(&r, 1000000), 0);
+
+    assert_fails(LOAD("quickstart", "stages.from=[0,5,5]"), VJ_ERR_CONFIG, "stages.from: entry 3 is 5: steps must ascend");
+    assert_fails(LOAD("quickstart", "stages.from=[1]"), VJ_ERR_CONFIG, "stages.from: begins with 1");
+    assert_fails(LOAD("quickstart", "stages.from=[0,1300]"), VJ_ERR_CONFIG, "stay below train.steps = 1300");
+    assert_fails(LOAD("quickstart", "stages.crop=[64]"), VJ_ERR_CONFIG, "stages.crop: has 1 entries, stages.from has 0");
+    assert_fails(LOAD("quickstart", "stages.from=[0,5]", "stages.crop=[64,72]"), VJ_ERR_CONFIG, "stages.crop: 72 pixels are not");
+    assert_fails(LOAD("quickstart", "stages.from=[0,5]", "stages.frames=[8,9]"), VJ_ERR_CONFIG, "stages.frames: 9 frames are not");
+    assert_fails(LOAD("quickstart", "stages.from=[0,5]", "stages.group=[2,3]"), VJ_ERR_CONFIG, "16 is not a multiple of stages.group = 3");
+    assert_fails(LOAD("quickstart", "stages.from=[0,5]", "stages.frames=[8,8]", "data.fpc=[8,16]"), VJ_ERR_CONFIG, "use one of the two");
+}
+
 static void rules_across_rooms(void **state)
 {
     (void)state;
@@ -158,6 +250,9 @@ int main(void)
         cmocka_unit_test(every_file_loads_and_resolves),
         cmocka_unit_test(the_papers_pretraining),
         cmocka_unit_test(the_papers_cooldowns),
+        cmocka_unit_test(the_abbreviated_recipe),
+        cmocka_unit_test(the_published_codes_values),
+        cmocka_unit_test(stages_of_a_run),
         cmocka_unit_test(rules_across_rooms),
     };
     return cmocka_run_group_tests_name("configs", tests, scratch_setup, teardown);

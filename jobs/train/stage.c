@@ -1,0 +1,60 @@
+// Stages of a run: what depends on the shape of clips is made anew where one begins, everything else goes on.
+//
+// Easy to get wrong: the cursor and the bad samples go from the old loader to the new one, so a border changes neither
+// which sample comes when nor what a resumed run does.
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/train/trainer_impl.h"
+#include "runtime/log/log.h"
+
+vj_slot_bound vj_trainer_bound(const vj_run_config *c)
+{
+    int64_t frames = 0;
+    for (int64_t i = 0; i < c->data.fpc.n; i++) frames = c->data.fpc.v[i] > frames ? c->data.fpc.v[i] : frames;
+    return (vj_slot_bound){ .clips = c->mask.group, .F = frames, .height = c->data.crop, .width = c->data.crop,
+                            .n_pairs = c->mask.n, .slots = c->train.batch / c->mask.group };
+}
+
+vj_status vj_trainer_begin_stage(vj_trainer *t)
+{
+    t->stage_index = vj_stage_at(&t->whole, t->state.step);
+    if (t->stage_index > 0) {   // the model was made for stage 0
+        t->config = vj_stage_config(&t->whole, t->stage_index);
+        const vj_slot_bound bound = vj_trainer_bound(&t->config);
+        VJ_TRY_CTX(vj_vjepa_resize(t->model, &bound), "making room for stage %d", t->stage_index + 1);
+    }
+    const vj_run_config *c = &t->config;
+    t->stage = (vj_loader_stage){ .seed = (uint64_t)c->train.seed, .batch = c->train.batch, .slot = c->mask.group,
+                                  .crop = c->data.crop, .tubelet = c->model.tubelet, .patch = c->model.patch,
+                                  .fpc = c->data.fpc, .fps = c->data.fps, .rank = 0, .world = 1,
+                                  .threads = (int)c->data.threads, .held_out = false };
+    VJ_TRY(vj_loader_open(&t->loader, &c->data, &c->mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine));
+    return vj_held_out_create(&t->held_out, c, &t->stage, t->model, vj_trainer_start_param, t);
+}
+
+vj_status vj_trainer_next_stage(vj_trainer *t)
+{
+    const int stage = vj_stage_at(&t->whole, t->state.step);
+    if (stage == t->stage_index) return VJ_OK;
+    vj_loader_state_get(t->loader, &t->data);
+    t->data_known = true;
+    free(t->quarantine);
+    t->quarantine = NULL;
+    VJ_TRY(vj_loader_quarantine(t->loader, &t->quarantine));
+    vj_loader_stats stats;
+    vj_loader_stats_get(t->loader, &stats);
+    t->past.samples += stats.samples;
+    t->past.bad += stats.bad;
+    t->past.substituted += stats.substituted;
+    t->past.decode_seconds += stats.decode_seconds;
+    vj_held_out_destroy(&t->held_out);
+    vj_loader_close(&t->loader);
+    VJ_TRY(vj_trainer_begin_stage(t));
+    vj_log(VJ_INFO, "train", "step %lld: stage %d of %d begins: %lld frames x %lld px at %g frames a second, %lld slots of %lld",
+           (long long)t->state.step, stage + 1, vj_stage_count(&t->whole), (long long)t->config.data.fpc.v[0],
+           (long long)t->config.data.crop, t->config.data.fps, (long long)(t->config.train.batch / t->config.mask.group),
+           (long long)t->config.mask.group);
+    return VJ_OK;
+}
