@@ -25,6 +25,9 @@ typedef struct vj_train_config {
     int64_t checkpoint_keep;            // checkpoint.keep: newest n
     int64_t checkpoint_keep_every;      // checkpoint.keep_every: multiples kept for ever, 0 none
     int64_t log_every;                  // log.every: steps between metrics lines
+    bool log_tensorboard, log_csv;      // log.tensorboard, log.csv
+    int64_t log_epoch;                  // log.epoch: steps that log_r0.csv calls an epoch
+    char log_prometheus[VJ_TEXT_MAX];   // log.prometheus: file, relative to the run; "": none
     int64_t held_out_every;             // held_out.every: steps between held-out figures, 0: never
     int64_t held_out_samples;           // held_out.samples: at least this many when there are held-out windows
     int64_t held_out_constant;          // held_out.constant: training samples behind the best constant (>= 256)

@@ -76,6 +76,9 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     vj_json_put_f64(w, "train_seconds", t->state.wall_seconds);
     if (with_held_out && t->figures_step == t->state.step) put_held_out(w, &t->figures);
     VJ_TRY(vj_metrics_end(t->metrics));
+    size_t bytes = 0;
+    const char *line = vj_metrics_line(t->metrics, &bytes);
+    vj_sinks_line(t->sinks, line, bytes, vj_wall());
 
     t->log_started = vj_now();
     t->step_seconds = t->wait_seconds = t->flop = t->loss_sum = 0;

@@ -256,11 +256,13 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     VJ_TRY(vj_trainer_begin_stage(t));
     char file[640];
     vj_path_join(file, sizeof file, t->run.path, "metrics.jsonl");
-    return vj_metrics_open(&t->metrics, file, t->state.step);
+    VJ_TRY(vj_metrics_open(&t->metrics, file, t->state.step));
+    return vj_sinks_open(&t->sinks, &t->run, &t->config.train, t->state.step);
 }
 
 void vj_trainer_end(vj_trainer *t)
 {
+    vj_sinks_close(&t->sinks);
     vj_metrics_close(&t->metrics);
     vj_held_out_destroy(&t->held_out);
     vj_loader_close(&t->loader);

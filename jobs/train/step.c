@@ -104,6 +104,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         t->loss_sum += r.loss;
         t->loss_count++;
     }
+    vj_sinks_step(t->sinks, s, r.loss, ended - asked, ended - began, began - asked);
     *out = (vj_step_report){ .loss = r.loss, .lr = options.lr, .weight_decay = options.weight_decay,
                              .momentum = options.momentum, .grad_norm = r.grad_norm,
                              .grad_norm_encoder = r.grad_norm_encoder, .grad_norm_predictor = r.grad_norm_predictor,

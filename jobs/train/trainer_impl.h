@@ -6,6 +6,7 @@
 #include "jobs/train/held_out.h"
 #include "jobs/train/run_dir.h"
 #include "jobs/train/schedule.h"
+#include "jobs/train/sinks.h"
 #include "jobs/train/trainer.h"
 #include "runtime/log/metrics.h"
 
@@ -28,6 +29,7 @@ typedef struct vj_trainer {
     vj_loader_stage stage;
     vj_held_out *held_out;
     vj_metrics *metrics;
+    vj_sinks *sinks;               // where figures go besides metrics.jsonl
     vj_checkpoint *start;          // cooldown: the parent checkpoint (read only), for "moved from its start"
     char *quarantine;              // of the checkpoint the state came from, as JSON text
 

@@ -14,6 +14,13 @@ static double seconds_of(clockid_t id)
 }
 
 double vj_now(void) { return seconds_of(CLOCK_MONOTONIC); }
+double vj_wall(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 double vj_thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
 
 static struct tm utc(void)

@@ -5,6 +5,7 @@
 #include "runtime/base/status.h"
 
 double vj_now(void);             // seconds, monotonic
+double vj_wall(void);            // seconds since 1970, UTC
 double vj_thread_seconds(void);  // CPU time of the calling thread
 void vj_wall_text(char out[32]);        // "2026-03-01T12:00:00Z"
 void vj_wall_compact(char out[20]);     // "20260301-120000"

@@ -93,6 +93,13 @@ bool vj_json_as_f64(const vj_json *v, double *out)
     return true;
 }
 
+bool vj_json_as_bool(const vj_json *v, bool *out)
+{
+    if (!v || !json_is_boolean(in(v))) return false;
+    *out = json_is_true(in(v));
+    return true;
+}
+
 static vj_status wrong(const vj_json *v, const char *key, const char *expected)
 {
     return vj_fail(VJ_ERR_CONFIG, v ? "\"%s\" should be %s" : "\"%s\" is missing, %s was expected", key, expected);

@@ -30,6 +30,7 @@ vj_status vj_json_text(const vj_json *object, const char *key, const char **out)
 const char *vj_json_as_text(const vj_json *v);                        // NULL when not a string
 bool vj_json_as_i64(const vj_json *v, int64_t *out);
 bool vj_json_as_f64(const vj_json *v, double *out);
+bool vj_json_as_bool(const vj_json *v, bool *out);
 
 // --- writing: commas and nesting are kept for you; pass key = NULL inside arrays ---
 typedef struct vj_json_writer {

@@ -81,6 +81,12 @@ vj_status vj_metrics_end(vj_metrics *m)
     return VJ_OK;
 }
 
+const char *vj_metrics_line(const vj_metrics *m, size_t *bytes)
+{
+    *bytes = m->writer.out.length;
+    return vj_str_text(&m->writer.out);
+}
+
 void vj_metrics_close(vj_metrics **m)
 {
     if (!*m) return;

@@ -12,6 +12,8 @@ vj_status vj_metrics_open(vj_metrics **out, const char *path, int64_t last_step)
 // Start a line, put members with vj_json_put_* on the writer, end it.
 vj_json_writer *vj_metrics_begin(vj_metrics *m, int64_t step);
 vj_status vj_metrics_end(vj_metrics *m) VJ_MUST_CHECK;
+// The line that was ended last, with its newline; valid until the next is begun.
+const char *vj_metrics_line(const vj_metrics *m, size_t *bytes);
 void vj_metrics_close(vj_metrics **m);
 
 #endif
