@@ -1,5 +1,6 @@
 // TensorBoard: every number of a line as a scalar. The file is made at the first line, so a start that does nothing leaves
-// none; the file of a resumed run begins with a restart at the first step that is computed again.
+// none; the files of earlier starts are cut to the restored step, and the new one begins with a restart behind it for readers
+// that have seen more.
 
 #include "jobs/train/sinks_impl.h"
 
@@ -20,6 +21,13 @@ typedef struct board {
 } board;
 
 static bool wanted(const vj_train_config *config) { return config->log_tensorboard; }
+
+static vj_status cut(const vj_sink_place *place)
+{
+    char dir[640];
+    vj_path_join(dir, sizeof dir, place->run_path, "tb");
+    return vj_tfevents_cut(dir, place->last_step);
+}
 
 static vj_status open_board(void **state, const vj_sink_place *place)
 {
@@ -71,4 +79,4 @@ static void close_board(void *state)
     free(b);
 }
 
-const vj_sink_kind vj_sink_tensorboard = { .name = "TensorBoard's file", .wanted = wanted, .open = open_board, .record = put, .close = close_board };
+const vj_sink_kind vj_sink_tensorboard = { .name = "TensorBoard's file", .wanted = wanted, .prepare = cut, .open = open_board, .record = put, .close = close_board };

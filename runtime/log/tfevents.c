@@ -175,6 +175,93 @@ vj_status vj_tfevents_put(vj_tfevents *e, double wall, int64_t step, const vj_sc
     return write_event(e);
 }
 
+// ---- cutting -----------------------------------------------------------------------------------------------------------
+static uint64_t little(const unsigned char *p, int bytes)
+{
+    uint64_t v = 0;
+    for (int i = 0; i < bytes; i++) v |= (uint64_t)p[i] << (8 * i);
+    return v;
+}
+
+// False: the bytes end inside the number, or it has more than 64 bits.
+static bool get_varint(const unsigned char **p, const unsigned char *end, uint64_t *out)
+{
+    *out = 0;
+    for (int shift = 0; shift < 64 && *p < end; shift += 7) {
+        const unsigned char byte = *(*p)++;
+        *out |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) return true;
+    }
+    return false;
+}
+
+// The step of an event, 0 when it has none; false for what is no event.
+static bool step_of(const unsigned char *p, const unsigned char *end, int64_t *step)
+{
+    *step = 0;
+    while (p < end) {
+        uint64_t key, value = 0;
+        if (!get_varint(&p, end, &key)) return false;
+        switch ((enum wire)(key & 7)) {
+        case VARINT:
+            if (!get_varint(&p, end, &value)) return false;
+            if (key >> 3 == EVENT_STEP) *step = (int64_t)value;
+            continue;
+        case FIXED64: value = 8; break;
+        case FIXED32: value = 4; break;
+        case BYTES:
+            if (!get_varint(&p, end, &value)) return false;
+            break;
+        default: return false;
+        }
+        if (value > (uint64_t)(end - p)) return false;
+        p += value;
+    }
+    return true;
+}
+
+// Bytes of the leading records that are whole and not beyond `last_step`.
+static size_t keep(const unsigned char *data, size_t bytes, int64_t last_step)
+{
+    size_t at = 0;
+    while (bytes - at >= 16) {
+        const unsigned char *r = data + at;
+        const uint64_t n = little(r, 8);
+        int64_t step;
+        if (little(r + 8, 4) != masked(r, 8) || n > bytes - at - 16 || little(r + 12 + n, 4) != masked(r + 12, n)) break;
+        if (!step_of(r + 12, r + 12 + n, &step) || step > last_step) break;
+        at += 16 + (size_t)n;
+    }
+    return at;
+}
+
+static vj_status cut_file(const char *path, int64_t last_step)
+{
+    const void *data = NULL;
+    size_t bytes = 0;
+    VJ_TRY(vj_file_map(path, &data, &bytes));
+    const size_t kept = data ? keep(data, bytes, last_step) : 0;
+    vj_file_unmap(data, bytes);
+    VJ_CHECK(kept == bytes || truncate(path, (off_t)kept) == 0, VJ_ERR_IO, "%s: cannot be cut to the restored step: %s", path, strerror(errno));
+    return VJ_OK;
+}
+
+vj_status vj_tfevents_cut(const char *dir, int64_t last_step)
+{
+    char **names = NULL, path[900];
+    int64_t count = 0;
+    if (!vj_path_is_dir(dir)) return VJ_OK;
+    VJ_TRY(vj_dir_list(dir, &names, &count));
+    vj_status status = VJ_OK;
+    for (int64_t i = 0; i < count && status == VJ_OK; i++) {
+        if (!vj_str_starts(names[i], prefix) || strlen(dir) + strlen(names[i]) + 2 > sizeof path) continue;
+        vj_path_join(path, sizeof path, dir, names[i]);
+        if (!vj_path_is_dir(path)) status = cut_file(path, last_step);
+    }
+    vj_names_free(&names, count);
+    return status;
+}
+
 const char *vj_tfevents_path(const vj_tfevents *e) { return e->path; }
 
 void vj_tfevents_close(vj_tfevents **e)

@@ -17,6 +17,10 @@ typedef struct vj_tfevents vj_tfevents;
 vj_status vj_tfevents_open(vj_tfevents **out, const char *dir, double wall, int64_t restart_from) VJ_MUST_CHECK;
 // One event with all scalars of a step; those that are not finite are left out. Written at once. VJ_ERR_IO.
 vj_status vj_tfevents_put(vj_tfevents *e, double wall, int64_t step, const vj_scalar *scalars, int n) VJ_MUST_CHECK;
+// Cuts every such file of DIR (which may be missing) before its first event of a step beyond `last_step`, and before a record
+// that is torn or damaged. Readers that come later then need no restart, and some heed none: TensorBoard's fast loader drops
+// old steps only from the first step on that comes again. VJ_ERR_IO.
+vj_status vj_tfevents_cut(const char *dir, int64_t last_step) VJ_MUST_CHECK;
 const char *vj_tfevents_path(const vj_tfevents *e);
 void vj_tfevents_close(vj_tfevents **e);
 

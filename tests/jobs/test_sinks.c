@@ -184,19 +184,23 @@ static void board_restarts_behind_the_restored_step(void **state)
     say(s, "{\"step\":10,\"phase\":\"pretrain\",\"loss\":0.5,\"held_out\":{\"ratio\":0.75},\"units\":{\"e\":[1]},\"warnings\":[\"rank\"]}");
     vj_sinks_close(&s);
     s = start(20);
+    say(s, "{\"step\":23,\"cut\":1}");   // beyond the next restored step
+    vj_sinks_close(&s);
+    s = start(20);
     say(s, "{\"step\":30,\"loss\":0.25}");
     vj_sinks_close(&s);
     char **names = NULL, path[4400], *data = NULL;
     int64_t count = 0;
     size_t bytes = 0;
     assert_ok(vj_dir_list(path_in("tb"), &names, &count));
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 3);
     static const char restart[] = "\x10\x15\x3a\x02\x08\x01";   // step 21, session log, status START
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         vj_path_join(path, sizeof path, path_in("tb"), names[i]);
         assert_ok(vj_file_read(path, &data, &bytes, 0));
-        assert_int_equal(holds(data, bytes, restart, 6), i == 1);
-        assert_true(holds(data, bytes, "\x0a\x0atrain/loss\x15", 13));
+        assert_int_equal(holds(data, bytes, restart, 6), i == 2);
+        assert_int_equal(holds(data, bytes, "\x0a\x0atrain/loss\x15", 13), i != 1);
+        assert_false(holds(data, bytes, "train/cut", 9));
         assert_int_equal(holds(data, bytes, "held_out/ratio\x15\x00\x00\x40\x3f", 19), i == 0);
         assert_int_equal(holds(data, bytes, "units/e/0", 9), i == 0);
         assert_false(holds(data, bytes, "phase", 5));

@@ -69,6 +69,51 @@ static void without_a_restart_only_the_version(void **state)
     vj_tfevents_close(&e);
 }
 
+// Steps 0, 21, 30, 2^40, 0 of the golden file, cut; every torn length and every damaged byte of it.
+static void cutting(void **state)
+{
+    char dir[4200], path[4300], *want = NULL, *got = NULL;
+    size_t bytes = 0, left = 0;
+    vj_path_join(dir, sizeof dir, *state, "cut");
+    assert_ok(vj_tfevents_cut(dir, 5));   // not there: nothing to cut
+    assert_ok(vj_dir_create(dir));
+    vj_path_join(path, sizeof path, dir, "events.out.tfevents.1.x.1.0");
+    assert_ok(vj_file_read("tests/golden/tfevents.bin", &want, &bytes, 0));
+    size_t border[6] = { 0 };   // where records begin
+    for (int i = 1; i < 6; i++) {
+        uint32_t n;
+        memcpy(&n, want + border[i - 1], sizeof n);
+        border[i] = border[i - 1] + 16 + n;
+    }
+    assert_int_equal(border[5], bytes);
+    static const struct { int64_t step; int records; } cases[] = { { INT64_MAX, 5 }, { INT64_C(1) << 40, 5 }, { 1000, 3 }, { 29, 2 }, { 21, 2 }, { 20, 1 }, { 0, 1 } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_ok(vj_file_write_atomic(path, want, bytes));
+        assert_ok(vj_tfevents_cut(dir, cases[i].step));
+        assert_ok(vj_file_read(path, &got, &left, 0));
+        assert_int_equal(left, border[cases[i].records]);
+        assert_memory_equal(got, want, left);
+        free(got);
+    }
+    for (size_t n = 0; n < bytes; n += 7) {
+        int whole = 0;
+        while (border[whole + 1] <= n && whole < 5) whole++;
+        assert_ok(vj_file_write_atomic(path, want, n));
+        assert_ok(vj_tfevents_cut(dir, INT64_MAX));
+        assert_ok(vj_file_read(path, &got, &left, 0));
+        assert_int_equal(left, border[whole]);
+        free(got);
+        want[n] ^= 0x40;   // a bit of record `whole`
+        assert_ok(vj_file_write_atomic(path, want, bytes));
+        assert_ok(vj_tfevents_cut(dir, INT64_MAX));
+        assert_ok(vj_file_read(path, &got, &left, 0));
+        assert_int_equal(left, border[whole]);
+        free(got);
+        want[n] ^= 0x40;
+    }
+    free(want);
+}
+
 static void places_that_cannot_be_written(void **state)
 {
     char path[4200];
@@ -85,6 +130,7 @@ int main(void)
         cmocka_unit_test(bytes_of_another_writer),
         cmocka_unit_test(names_sort_by_birth),
         cmocka_unit_test(without_a_restart_only_the_version),
+        cmocka_unit_test(cutting),
         cmocka_unit_test(places_that_cannot_be_written),
     };
     return cmocka_run_group_tests_name("runtime/tfevents", tests, scratch_setup, scratch_teardown);
