@@ -17,6 +17,7 @@ static const command commands[] = {
     { "checkpoint", vj_cmd_checkpoint, "list, show, verify or hash checkpoints" },
     { "config", vj_cmd_config, "show a resolved configuration, check whether it fits this machine" },
     { "parity", vj_cmd_parity, "one training step on tensors from files, compared with another program's" },
+    { "bench", vj_cmd_bench, "speed and memory, as ratios of what is possible here or of another program" },
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -30,6 +30,9 @@ typedef struct cpu_isa {
     void (*finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n);
     // out (n) += column sums of x (R, row stride `stride`), rows first to last
     void (*column_sums)(float *out, const float *x, int64_t R, int64_t stride, int64_t n);
+    // 2 * 12 * lanes * rounds FLOP of independent multiply-adds in registers; a value that depends on all (roof.c)
+    float (*fma_rounds)(int64_t rounds);
+    int64_t fma_flop;             // FLOP of one round
     vj_kernel run[VJ_OP_COUNT];   // NULL where a shared kernel serves
 } cpu_isa;
 
@@ -45,6 +48,12 @@ const char *vj_cpu_gemm_name(void);
 void vj_cpu_thread_start(void);
 
 // gemm.c
+typedef enum cpu_library { CPU_BY_SIZE, CPU_OWN, CPU_ONEDNN, CPU_OPENBLAS } cpu_library;
+void cpu_product_run(const vj_exec *exec, const cpu_product *p, cpu_library library);
+// roof.c: the serial OpenBLAS's cblas_sgemm, NULL when it is not installed.
+typedef void (*cpu_cblas_sgemm)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
+                                const float *b, int ldb, float beta, float *c, int ldc);
+cpu_cblas_sgemm cpu_openblas(void);
 void cpu_linear_forward(const vj_exec *exec, const void *args);
 void cpu_linear_backward_input(const vj_exec *exec, const void *args);
 void cpu_linear_backward_weight(const vj_exec *exec, const void *args);

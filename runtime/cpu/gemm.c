@@ -25,7 +25,7 @@ void vj_cpu_thread_start(void) { omp_set_num_threads(1); }
 typedef struct tiling {
     cpu_product p;
     int64_t tm, tn, across;   // tile sizes, tiles in a row of tiles
-    bool own;
+    cpu_library library;      // never CPU_BY_SIZE
     char **scratch;
 } tiling;
 
@@ -35,15 +35,22 @@ static void tile(void *context, int64_t task, int worker)
     const cpu_product *p = &t->p;
     const int64_t m0 = task / t->across * t->tm, n0 = task % t->across * t->tn;
     const int64_t m = p->M - m0 < t->tm ? p->M - m0 : t->tm, n = p->N - n0 < t->tn ? p->N - n0 : t->tn;
-    if (t->own) {
+    if (t->library == CPU_OWN) {
         cpu_chosen->product_tile(p, m0, m, n0, n, (float *)t->scratch[worker]);
-    } else {
-        const char ta = p->a_k == 1 ? 'N' : 'T', tb = p->b_col == 1 ? 'N' : 'T';
-        const int64_t lda = p->a_k == 1 ? p->a_row : p->a_k, ldb = p->b_col == 1 ? p->b_k : p->b_col;
-        dnnl_sgemm(ta, tb, m, n, p->K, 1.0f, p->A + m0 * p->a_row, lda, p->B + n0 * p->b_col, ldb,
-                   p->accumulate ? 1.0f : 0.0f, p->C + m0 * p->N + n0, p->N);
-        if (p->finish != CPU_FINISH_NONE || p->bias) cpu_chosen->finish_tile(p, m0, m, n0, n);
+        return;
     }
+    const bool ta = p->a_k != 1, tb = p->b_col != 1;
+    const int64_t lda = ta ? p->a_k : p->a_row, ldb = tb ? p->b_col : p->b_k;
+    const float *A = p->A + m0 * p->a_row, *B = p->B + n0 * p->b_col, beta = p->accumulate ? 1.0f : 0.0f;
+    float *C = p->C + m0 * p->N + n0;
+    if (t->library == CPU_ONEDNN) {
+        dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, p->K, 1.0f, A, lda, B, ldb, beta, C, p->N);
+    } else {
+        enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
+        cpu_openblas()(ROW_MAJOR, ta ? TRANSPOSED : PLAIN, tb ? TRANSPOSED : PLAIN, (int)m, (int)n, (int)p->K, 1.0f, A,
+                       (int)lda, B, (int)ldb, beta, C, (int)p->N);
+    }
+    if (p->finish != CPU_FINISH_NONE || p->bias) cpu_chosen->finish_tile(p, m0, m, n0, n);
 }
 
 static int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -54,8 +61,9 @@ static int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 static void choose_tiles(tiling *t)
 {
     const cpu_product *p = &t->p;
-    t->own = p->M * p->N * p->K < cpu_chosen->library_floor;
-    const int64_t tallest = t->own ? 384 : 512, widest = t->own ? 512 : 1024;
+    if (t->library == CPU_BY_SIZE)
+        t->library = p->M * p->N * p->K < cpu_chosen->library_floor ? CPU_OWN : CPU_ONEDNN;
+    const int64_t tallest = t->library == CPU_OWN ? 384 : 512, widest = t->library == CPU_OWN ? 512 : 1024;
     int64_t down = (p->M + tallest - 1) / tallest, across = (p->N + widest - 1) / widest;
     while (down * across < 8) {
         const bool rows = p->M / down >= 96, columns = p->N / across >= 96;
@@ -71,14 +79,15 @@ static void choose_tiles(tiling *t)
     t->across = (p->N + t->tn - 1) / t->tn;
 }
 
-static void run(const vj_exec *exec, const cpu_product *p)
+void cpu_product_run(const vj_exec *exec, const cpu_product *p, cpu_library library)
 {
     if (p->M == 0 || p->N == 0) return;   // no inputs: the weight gradient is empty, the bias gradient is not
-    if (p->M == 0 || p->N == 0) return;
-    tiling t = { .p = *p, .scratch = exec->scratch };
+    tiling t = { .p = *p, .library = library, .scratch = exec->scratch };
     choose_tiles(&t);
     vj_pool_run(exec->pool, (p->M + t.tm - 1) / t.tm * t.across, tile, &t);
 }
+
+static void run(const vj_exec *exec, const cpu_product *p) { cpu_product_run(exec, p, CPU_BY_SIZE); }
 
 void cpu_linear_forward(const vj_exec *exec, const void *args)
 {

@@ -5,6 +5,19 @@
 #define VJ_TEXT2(x) #x
 #define VJ_TEXT(x) VJ_TEXT2(x)
 
+// Twelve chains hide the latency of two units that each take four to six cycles.
+static float VJ_NAME(fma_rounds)(int64_t rounds)
+{
+    const vf x = splat(0.999f), y = splat(0.001f);
+    vf a = y, b = y * 2.0f, c = y * 3.0f, d = y * 4.0f, e = y * 5.0f, f = y * 6.0f, g = y * 7.0f, h = y * 8.0f, i = y * 9.0f,
+       j = y * 10.0f, k = y * 11.0f, l = y * 12.0f;
+    for (int64_t r = 0; r < rounds; r++) {
+        a = a * x + y, b = b * x + y, c = c * x + y, d = d * x + y, e = e * x + y, f = f * x + y;
+        g = g * x + y, h = h * x + y, i = i * x + y, j = j * x + y, k = k * x + y, l = l * x + y;
+    }
+    return lanes_sum(a + b + c + d + e + f + g + h + i + j + k + l);
+}
+
 const cpu_isa VJ_NAME(cpu_isa) = {
     .name = VJ_TEXT(VJ_ISA),
     // On AVX2 our kernel is at least as fast as oneDNN's on tiles (README); on AVX-512 it has not been measured against
@@ -13,6 +26,8 @@ const cpu_isa VJ_NAME(cpu_isa) = {
     .product_tile = VJ_NAME(product_tile),
     .finish_tile = VJ_NAME(finish_tile),
     .column_sums = VJ_NAME(column_sums),
+    .fma_rounds = VJ_NAME(fma_rounds),
+    .fma_flop = 2 * 12 * VJ_VECTOR,
     .run =
         {
 #define X(op) [VJ_OP_##op] = VJ_NAME(op),

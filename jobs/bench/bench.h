@@ -1,0 +1,65 @@
+// `vjepa bench`: how fast is this, and of what is possible here, how much? Figures are ratios of things measured in
+// alternation in one run, since neighbours slow a machine down and let it go again; absolute numbers only go along.
+//
+//   roof    multiply-adds in registers, memory, and the best product of matrices on the shapes of a step
+//   ops     what a step spends its time on
+//   step    a training step against that roof, and against another program's step
+#ifndef VJ_JOBS_BENCH_BENCH_H
+#define VJ_JOBS_BENCH_BENCH_H
+
+#include "model/vjepa.h"
+#include "runtime/base/json.h"
+#include "runtime/cpu/roof.h"
+
+// A made-up training step: clips of noise, masks of the given sizes. One slot, so `batch` clips go through together.
+typedef struct vj_bench_work {
+    vj_model_config model;
+    int64_t frames, crop, batch;
+    int n_pairs;
+    int64_t K[VJ_MAX_MASKS], P[VJ_MAX_MASKS];   // context and target tokens of each mask
+    int64_t threads;
+} vj_bench_work;
+
+// "808,280" and "1240,1768" of the command line; NULL: the share of tokens that the published masks leave and take.
+vj_status vj_bench_masks(vj_bench_work *work, const char *ctx, const char *tgt) VJ_MUST_CHECK;
+double vj_bench_flop(const vj_bench_work *work);   // of a step (spec/pretrain.md 12.1)
+
+// The five products that a step spends most on, with the FLOP that a step has of each.
+enum { VJ_BENCH_SHAPES = 5 };
+typedef struct vj_bench_shape { vj_roof_shape shape; double flop; } vj_bench_shape;
+int vj_bench_shapes(const vj_bench_work *work, vj_bench_shape out[VJ_BENCH_SHAPES]);
+
+// Roof of a step: the FLOP of its largest shapes over the time the best product of each takes, FLOP/s.
+typedef struct vj_bench_roof {
+    double fma, memory;                          // FLOP/s, bytes/s
+    double rate[VJ_BENCH_SHAPES][VJ_ROOF_PRODUCTS];
+    double total;                                // FLOP/s; below 75 % of fma it says nothing (contracts 8)
+} vj_bench_roof;
+vj_status vj_bench_roof_measure(const vj_bench_work *work, int rounds, vj_bench_roof *out) VJ_MUST_CHECK;
+
+enum { VJ_BENCH_OPS = 32, VJ_BENCH_STEPS = 64 };
+typedef struct vj_bench_op { char name[32]; int64_t calls; double seconds, flop; } vj_bench_op;
+typedef struct vj_bench_steps {
+    int n;
+    double seconds[VJ_BENCH_STEPS];              // the first step, which touches all memory, is not among them
+    double loss;
+    int64_t peak_rss;                            // of the process that ran them
+    int n_ops;
+    vj_bench_op ops[VJ_BENCH_OPS];               // of all timed steps together
+} vj_bench_steps;
+// `steps` timed steps in a process of their own.
+vj_status vj_bench_steps_run(const vj_bench_work *work, int steps, vj_bench_steps *out) VJ_MUST_CHECK;
+
+// Another program that prints a line with "total SECONDS s" per step, and "peak GIB GiB": the first step is left out.
+typedef struct vj_bench_peer { int n; double seconds[VJ_BENCH_STEPS], peak_rss; } vj_bench_peer;
+vj_status vj_bench_peer_run(const char *command, vj_bench_peer *out) VJ_MUST_CHECK;
+
+// Runs `work` in a child process and brings `bytes` of result back, or the child's error.
+vj_status vj_bench_apart(vj_status (*work)(const void *context, void *result), const void *context, void *result,
+                         size_t bytes) VJ_MUST_CHECK;
+double vj_bench_median(const double *v, int n);
+// Machine, versions, threads, as members of an object that is open.
+void vj_bench_put_machine(vj_json_writer *w, int64_t threads);
+void vj_bench_print_machine(int64_t threads);
+
+#endif
