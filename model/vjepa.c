@@ -424,6 +424,18 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
     return vj_stream_sync(m->ctx.st);
 }
 
+void vj_vjepa_unit_norms(const vj_vjepa *m, vj_network network, double *out)
+{
+    const vj_layout *l = vj_vjepa_layout(m, network);
+    const double *sums = m->host_sums + m->bound.slots;
+    if (network == VJ_PREDICTOR) sums += m->encoder_layout->n_units * m->encoder_layout->quantum;
+    for (int u = 0; u < l->n_units; u++) {
+        double square = 0;
+        for (int64_t i = 0; i < l->quantum; i++) square += sums[u * l->quantum + i];
+        out[u] = sqrt(square) / (double)m->slots;
+    }
+}
+
 // Looking at clips trains nothing: which mask tokens the step used stays as it is.
 static vj_status plan_without_training(vj_vjepa *m, const vj_slot *slot, vj_slot_plan *plan)
 {

@@ -73,6 +73,9 @@ vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots) VJ_MUST_CHECK;
 vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot) VJ_MUST_CHECK;
 // Finite check first (nothing is changed when it fails), then AdamW, then EMA. Synchronises.
 vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *options, vj_step_result *out) VJ_MUST_CHECK;
+// After an update, until the next step begins: the gradient's norm in each unit of VJ_ENCODER or VJ_PREDICTOR, scaled as
+// grad_norm is (their squares sum up to its square). `out` holds the layout's n_units.
+void vj_vjepa_unit_norms(const vj_vjepa *m, vj_network network, double *out);
 
 // Forward only, for held-out figures and parity: predictions and LN0 targets of every (group, pair) as host float64
 // arrays (B*P, C), in group-major, pair-minor order, concatenated; *rows their number. Buffers are the caller's, of

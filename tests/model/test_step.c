@@ -175,6 +175,20 @@ static void slots_sum_in_a_tree(void **state)
         }
         assert_true(in_a_row_differs > 100);
         assert_true(fabs(r.grad_norm / (sqrt(squares) / SLOTS) - 1) < 1e-12);   // after the division by V
+        double units = 0, norms[64];   // and unit by unit
+        for (int network = VJ_ENCODER; network <= VJ_PREDICTOR; network++) {
+            vj_vjepa_unit_norms(m, (vj_network)network, norms);
+            for (int u = 0; u < vj_vjepa_layout(m, (vj_network)network)->n_units; u++) {
+                const vj_tensor g = vj_vjepa_unit(m, (vj_network)network, VJ_BUF_GRAD, u);
+                double *v = malloc((size_t)vj_count(&g) * sizeof *v), square = 0;
+                OK(vj_download(vj_vjepa_stream(m), v, VJ_F64, &g));
+                for (int64_t i = 0; i < vj_count(&g); i++) square += v[i] * v[i];
+                assert_true(fabs(norms[u] - sqrt(square) / SLOTS) <= 1e-6 * norms[u]);
+                units += norms[u] * norms[u];
+                free(v);
+            }
+        }
+        assert_true(fabs(sqrt(units) / r.grad_norm - 1) < 1e-12);
     }
     for (int k = 0; k < 2; k++) {
         for (int v = 0; v < SLOTS; v++) free(each[k][v]);
