@@ -14,6 +14,7 @@ static const vj_config_part parts[] = {
     { vj_data_fields, offsetof(vj_run_config, data) },
     { vj_mask_fields, offsetof(vj_run_config, mask) },
     { vj_stages_fields, offsetof(vj_run_config, stages) },
+    { vj_monitor_fields, offsetof(vj_run_config, monitor) },
 };
 
 static const char *find_builtin(const char *name)

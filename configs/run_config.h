@@ -2,6 +2,7 @@
 #ifndef VJ_CONFIGS_RUN_CONFIG_H
 #define VJ_CONFIGS_RUN_CONFIG_H
 
+#include "configs/monitor_config.h"
 #include "configs/stages_config.h"
 #include "configs/train_config.h"
 #include "data/data_config.h"
@@ -13,6 +14,7 @@ typedef struct vj_run_config {
     vj_data_config data;
     vj_mask_config mask;
     vj_stages_config stages;
+    vj_monitor_config monitor;
 } vj_run_config;
 
 // Loads a file by path, or by name from the built-in ones when no such file exists ("quickstart", "pretrain/vitl16":

@@ -9,6 +9,7 @@
 #include "data/loader.h"
 #include "data/masks.h"
 #include "jobs/cli/commands.h"
+#include "jobs/train/monitor.h"
 #include "model/layouts.h"
 #include "model/vjepa.h"
 #include "runtime/base/file.h"
@@ -20,7 +21,7 @@ typedef struct costs {
     int64_t tokens;                            // of a clip
     vj_mask_counts masks[VJ_MAX_MASKS];
     vj_memory_plan memory;
-    int64_t loader, held_out, total;           // bytes of memory besides the model's, and of all
+    int64_t loader, held_out, monitors, total;           // bytes of memory besides the model's, and of all
     int64_t reserved;                          // the largest single buffer: no slot can need more, few touch all of it
     int64_t checkpoint, disk;                  // bytes
     double flop;                               // of a step
@@ -76,7 +77,8 @@ static vj_status count(const vj_run_config *c, costs *k)
     if (c->train.held_out_every > 0) {
         k->held_out = k->tokens * c->model.width * (c->train.held_out_constant * 4 + 4 + 4 * 8) + 2 * 8 * c->mask.n * c->mask.group * k->tokens * c->model.width;
     }
-    k->total = k->memory.total + k->loader + k->held_out;
+    k->monitors = vj_monitor_bytes(c);
+    k->total = k->memory.total + k->loader + k->held_out + k->monitors;
     k->checkpoint = k->memory.params + k->memory.moments + k->memory.target;
     const int64_t for_ever = c->train.checkpoint_keep_every > 0 ? c->train.steps / c->train.checkpoint_keep_every : 0;
     const int64_t kept = c->train.checkpoint_keep + 1 + for_ever;   // one more while the next is written
@@ -166,6 +168,7 @@ static void print_memory(const vj_run_config *c, const costs *k)
     line("scratch", (double)(k->memory.scratch + k->memory.input), "");
     line("loader", (double)k->loader, "batches in flight (data.prefetch)");
     line("held-out figures", (double)k->held_out, "");
+    line("monitors", (double)k->monitors, "");
     line("total", (double)k->total, "");
     puts("disk");
     line("a checkpoint", (double)k->checkpoint, "");
@@ -182,7 +185,7 @@ static void put_json(vj_json_writer *w, const vj_run_config *c, const costs *k)
     const struct { const char *name; int64_t value; } memory[] = {
         { "weights", k->memory.params }, { "target_encoder", k->memory.target }, { "moments", k->memory.moments },
         { "gradients", k->memory.gradients }, { "saved_activations", k->memory.saved },
-        { "scratch", k->memory.scratch + k->memory.input }, { "loader", k->loader }, { "held_out", k->held_out }, { "total", k->total },
+        { "scratch", k->memory.scratch + k->memory.input }, { "loader", k->loader }, { "held_out", k->held_out }, { "monitors", k->monitors }, { "total", k->total },
     };
     vj_json_put_text(w, "model", c->model.preset);
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) vj_json_put_i64(w, figures[i].name, figures[i].value);
@@ -485,7 +488,7 @@ static vj_status config_check(int argc, char **argv)
                           "machine. " CONFIG
                           "JSON: model, encoder_parameters, predictor_parameters, mask_tokens, frames, crop, tokens, batch, slots, steps,\n"
                           "step_flop, masks [context_mean, target_mean, context_max, target_max], memory_bytes {weights, target_encoder,\n"
-                          "moments, gradients, saved_activations, scratch, loader, held_out, total}, checkpoint_bytes, disk_bytes,\n"
+                          "moments, gradients, saved_activations, scratch, loader, held_out, monitors, total}, checkpoint_bytes, disk_bytes,\n"
                           "stages [from, steps, frames, crop, tokens, step_flop, total_bytes], memory_available_bytes, disk_free_bytes, fits,\n"
                           "problem. Of a run in stages, the figures outside of `stages` are those of the one that needs most memory.", options);
         return VJ_OK;

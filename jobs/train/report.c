@@ -26,6 +26,28 @@ static void put_held_out(vj_json_writer *w, const vj_held_out_figures *f)
     vj_json_end_object(w);
 }
 
+static void put_unit_norms(vj_json_writer *w, const vj_trainer *t, const char *name, vj_network network)
+{
+    vj_vjepa_unit_norms(t->model, network, t->unit_norms);
+    vj_json_begin_array(w, name);
+    for (int u = 0; u < vj_vjepa_layout(t->model, network)->n_units; u++) vj_json_put_f64(w, NULL, t->unit_norms[u]);
+    vj_json_end_array(w);
+}
+
+static void put_monitor(vj_json_writer *w, const vj_monitor_figures *f)
+{
+    vj_json_begin_object(w, "monitor");
+    vj_json_put_f64(w, "spread", f->spread);
+    vj_json_put_f64(w, "rank", f->rank);
+    vj_json_put_f64(w, "cosine", f->cosine);
+    vj_json_put_f64(w, "variance_ratio", f->variance_ratio);
+    vj_json_put_f64(w, "target_variance", f->target_variance);
+    vj_json_put_i64(w, "clips", f->clips);
+    vj_json_put_bool(w, "of_held_out", f->held_out);
+    vj_json_put_f64(w, "seconds", f->seconds);
+    vj_json_end_object(w);
+}
+
 static vj_status run_held_out(vj_trainer *t)
 {
     VJ_TRY(vj_held_out_run(t->held_out, &t->figures));
@@ -49,6 +71,13 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     data.substituted += t->past.substituted;
     // Before the line is begun: the figures take time, and their failure must not leave half a line.
     if (with_held_out && t->held_out) VJ_TRY(run_held_out(t));
+    const int64_t every = t->config.monitor.every < 0 ? t->config.train.log_every : t->config.monitor.every;
+    const bool watched = t->monitor && t->state.step % every == 0;
+    vj_monitor_figures figures;
+    if (watched) {
+        VJ_TRY_CTX(vj_monitor_run(t->monitor, &figures), "computing monitor figures");
+        t->process_monitor_seconds += figures.seconds;
+    }
 
     vj_json_writer *w = vj_metrics_begin(t->metrics, t->state.step);
     vj_json_put_text(w, "phase", t->run.phase);
@@ -62,10 +91,18 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     vj_json_put_f64(w, "grad_norm", r->grad_norm);
     vj_json_put_f64(w, "grad_norm_encoder", r->grad_norm_encoder);
     vj_json_put_f64(w, "grad_norm_predictor", r->grad_norm_predictor);
+    vj_json_begin_object(w, "grad_norm_units");
+    put_unit_norms(w, t, "encoder", VJ_ENCODER);
+    put_unit_norms(w, t, "predictor", VJ_PREDICTOR);
+    vj_json_end_object(w);
     vj_json_put_f64(w, "step_seconds", t->step_seconds / steps);
     vj_json_put_f64(w, "data_wait_seconds", t->wait_seconds / steps);
     vj_json_put_f64(w, "samples_per_second", wall > 0 ? (double)t->log_samples / wall : NAN);
-    vj_json_put_f64(w, "flop_per_second", t->step_seconds > 0 ? t->flop / t->step_seconds : NAN);
+    vj_json_put_f64(w, "tokens_per_second", wall > 0 ? (double)t->log_tokens / wall : NAN);
+    const double rate = t->step_seconds > 0 ? t->flop / t->step_seconds : NAN;
+    vj_json_put_f64(w, "flop_per_second", rate);
+    vj_json_put_f64(w, "roof_flop_per_second", t->roof);
+    vj_json_put_f64(w, "roof_share", rate / t->roof);
     vj_json_put_f64(w, "loader_cpu_seconds", data.decode_seconds);
     vj_json_put_i64(w, "cursor", (int64_t)t->state.cursor);
     vj_json_put_i64(w, "adam_step", t->state.adam_step);
@@ -74,6 +111,7 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     vj_json_put_i64(w, "substituted_samples", data.substituted);
     vj_json_put_i64(w, "peak_rss_bytes", vj_peak_rss_bytes());
     vj_json_put_f64(w, "train_seconds", t->state.wall_seconds);
+    if (watched) put_monitor(w, &figures);
     if (with_held_out && t->figures_step == t->state.step) put_held_out(w, &t->figures);
     VJ_TRY(vj_metrics_end(t->metrics));
     size_t bytes = 0;
@@ -82,7 +120,7 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
 
     t->log_started = vj_now();
     t->step_seconds = t->wait_seconds = t->flop = t->loss_sum = 0;
-    t->log_samples = t->log_steps = t->loss_count = 0;
+    t->log_samples = t->log_tokens = t->log_steps = t->loss_count = 0;
     return VJ_OK;
 }
 
@@ -128,6 +166,8 @@ vj_status vj_trainer_summary(vj_trainer *t, const char *outcome)
     vj_json_put_text(&w, "written", wall);
     vj_json_put_i64(&w, "steps_of_this_process", t->steps_done);
     vj_json_put_f64(&w, "step_seconds_of_this_process", t->process_step_seconds);
+    vj_json_put_f64(&w, "monitor_seconds_of_this_process", t->process_monitor_seconds);
+    vj_json_put_f64(&w, "roof_flop_per_second", t->roof);
     put_ops(&w, t->device);
     if (t->figures_step >= 0) {
         vj_json_put_i64(&w, "held_out_step", t->figures_step);

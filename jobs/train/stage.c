@@ -31,7 +31,8 @@ vj_status vj_trainer_begin_stage(vj_trainer *t)
                                   .fpc = c->data.fpc, .fps = c->data.fps, .rank = 0, .world = 1,
                                   .threads = (int)c->data.threads, .held_out = false };
     VJ_TRY(vj_loader_open(&t->loader, &c->data, &c->mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine));
-    return vj_held_out_create(&t->held_out, c, &t->stage, t->model, vj_trainer_start_param, t);
+    VJ_TRY(vj_held_out_create(&t->held_out, c, &t->stage, t->model, vj_trainer_start_param, t));
+    return vj_monitor_create(&t->monitor, c, &t->stage, t->model);
 }
 
 vj_status vj_trainer_next_stage(vj_trainer *t)
@@ -50,6 +51,7 @@ vj_status vj_trainer_next_stage(vj_trainer *t)
     t->past.substituted += stats.substituted;
     t->past.decode_seconds += stats.decode_seconds;
     vj_held_out_destroy(&t->held_out);
+    vj_monitor_destroy(&t->monitor);
     vj_loader_close(&t->loader);
     VJ_TRY(vj_trainer_begin_stage(t));
     vj_log(VJ_INFO, "train", "step %lld: stage %d of %d begins: %lld frames x %lld px at %g frames a second, %lld slots of %lld",

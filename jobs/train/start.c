@@ -1,6 +1,7 @@
 // From a request to a trainer that is ready for its first step. The order matters: nothing is written before the
 // configuration is known to be right, and nothing of an existing run is touched before it is known to be this run.
 
+#include "jobs/train/roof.h"
 #include "jobs/train/trainer_impl.h"
 
 #include <stdio.h>
@@ -96,6 +97,11 @@ static vj_status make_model(vj_trainer *t)
     }
     VJ_TRY(vj_vjepa_create(&t->model, &c->model, t->mask_tokens, t->device, &bound, true));
     vj_vjepa_digest(t->model, t->model_digest);
+    const int encoder = vj_vjepa_layout(t->model, VJ_ENCODER)->n_units,
+              predictor = vj_vjepa_layout(t->model, VJ_PREDICTOR)->n_units;
+    const size_t units = (size_t)(encoder > predictor ? encoder : predictor);
+    VJ_TRY(vj_host_alloc(&t->unit_norms, units * sizeof *t->unit_norms, "norms of units"));
+    VJ_TRY(vj_roof_measure(t->device, &t->roof));
     vj_device_stats_enable(t->device, true);   // two clock readings an op: not measurable
     return VJ_OK;
 }
@@ -265,8 +271,10 @@ void vj_trainer_end(vj_trainer *t)
     vj_sinks_close(&t->sinks);
     vj_metrics_close(&t->metrics);
     vj_held_out_destroy(&t->held_out);
+    vj_monitor_destroy(&t->monitor);
     vj_loader_close(&t->loader);
     vj_vjepa_destroy(&t->model);
+    vj_host_free(t->unit_norms);
     vj_device_close(&t->device);
     vj_checkpoint_destroy(&t->start);
     vj_run_dir_close(&t->run);

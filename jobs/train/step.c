@@ -60,6 +60,17 @@ static vj_status on_nonfinite(vj_trainer *t, const vj_batch *batch, const vj_ste
             (long long)t->state.step + 1, r->loss, r->grad_norm, (long long)t->saved_step);
 }
 
+// Tokens of a slot's clips, before masks take their share.
+static int64_t slot_tokens(const vj_model_config *c, const vj_slot *slot)
+{
+    int64_t tokens = 0;
+    for (int i = 0; i < slot->n_groups; i++) {
+        const vj_clip_group *g = &slot->groups[i];
+        tokens += g->B * (g->F / c->tubelet) * (g->height / c->patch) * (g->width / c->patch);
+    }
+    return tokens;
+}
+
 vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
 {
     const vj_train_config *c = &t->config.train;
@@ -81,6 +92,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     vj_status status = vj_vjepa_step_begin(t->model, batch->n_slots);
     for (int i = 0; i < batch->n_slots && status == VJ_OK; i++) {
         t->flop += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
+        t->log_tokens += slot_tokens(&t->config.model, &batch->slots[i]);
         status = vj_vjepa_slot(t->model, &batch->slots[i]);
     }
     if (status == VJ_OK) status = vj_vjepa_update(t->model, &options, &r);

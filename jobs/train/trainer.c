@@ -35,7 +35,8 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
         const bool last = step == stop_at;
         // At the end of the whole run there are always figures to look at; at --steps only those that are due.
         const bool figures = due(step, c->held_out_every) || (step == c->steps && c->held_out_every > 0);
-        if (due(step, c->log_every) || figures || last) VJ_TRY(vj_trainer_log(t, &r, figures));
+        const bool watched = t->monitor && due(step, t->config.monitor.every);   // auto: at every line
+        if (due(step, c->log_every) || watched || figures || last) VJ_TRY(vj_trainer_log(t, &r, figures));
         progress(t, &r);
         if (due(step, c->checkpoint_every) || last) VJ_TRY(vj_trainer_save(t));
         if (!last && vj_stop_requested()) {

@@ -4,6 +4,7 @@
 
 #include "checkpoints/checkpoint.h"
 #include "jobs/train/held_out.h"
+#include "jobs/train/monitor.h"
 #include "jobs/train/run_dir.h"
 #include "jobs/train/schedule.h"
 #include "jobs/train/sinks.h"
@@ -28,6 +29,9 @@ typedef struct vj_trainer {
     vj_loader_stats past;          // of the loaders of this process' earlier stages
     vj_loader_stage stage;
     vj_held_out *held_out;
+    vj_monitor *monitor;
+    double *unit_norms;            // room for one network's
+    double roof;                   // FLOP/s of the device's own products, measured at the start
     vj_metrics *metrics;
     vj_sinks *sinks;               // where figures go besides metrics.jsonl
     vj_checkpoint *start;          // cooldown: the parent checkpoint (read only), for "moved from its start"
@@ -40,7 +44,7 @@ typedef struct vj_trainer {
 
     // since the last metrics line
     double log_started, step_seconds, wait_seconds, flop;
-    int64_t log_samples, log_steps;
+    int64_t log_samples, log_tokens, log_steps;
     double loss_sum;
     int64_t loss_count;
     int64_t skipped;               // non-finite steps of this run's life in this process
@@ -48,6 +52,7 @@ typedef struct vj_trainer {
     int64_t figures_step;          // -1: none yet
     int64_t steps_done;            // by this process
     double process_step_seconds;   // all of them together
+    double process_monitor_seconds;
 } vj_trainer;
 
 // start.c: everything up to the first step.
