@@ -4,8 +4,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "configs/embedded.h"
+#include "runtime/base/file.h"
 #include "runtime/base/thread.h"
 
 static const vj_config_part parts[] = {
@@ -23,6 +25,39 @@ static const char *find_builtin(const char *name)
         if (strcmp(e->name, name) == 0) return e->text;
     }
     return NULL;
+}
+
+const char *vj_run_config_folder(void)
+{
+    static char dir[256];
+    static bool looked;
+    if (looked) return dir[0] ? dir : NULL;
+    looked = true;
+    const ssize_t n = readlink("/proc/self/exe", dir, sizeof dir);
+    dir[n > 0 && n < (ssize_t)sizeof dir ? n : 0] = '\0';
+    char *slash = strrchr(dir, '/');   // PREFIX/bin/vjepa
+    if (slash) *slash = '\0';
+    slash = slash ? strrchr(dir, '/') : NULL;
+    static const char share[] = "/share/vjepa/configs";
+    const bool bin = slash && strcmp(slash, "/bin") == 0 && slash - dir + sizeof share <= sizeof dir;
+    if (bin) memcpy(slash, share, sizeof share);
+    if (!bin || !vj_path_is_dir(dir)) dir[0] = '\0';
+    return dir[0] ? dir : NULL;
+}
+
+const vj_field *vj_run_config_fields(int part)
+{
+    return part >= 0 && part < (int)(sizeof parts / sizeof parts[0]) ? parts[part].fields : NULL;
+}
+
+const char *vj_run_config_builtin(int index, char about[160])
+{
+    const vj_embedded_config *e = &vj_embedded_configs[index];
+    if (!e->name) return NULL;
+    const char *text = e->text + (e->text[0] == '#') + (e->text[0] == '#' && e->text[1] == ' ');
+    const int n = e->text[0] == '#' ? (int)strcspn(text, "\n") : 0;
+    vj_format(about, 160, "%.*s", n < 159 ? n : 159, text);
+    return e->name;
 }
 
 // Far above what anyone trains, and low enough that no count of rows or bytes leaves its 64 bits, nor slots their tree.
@@ -148,6 +183,7 @@ vj_status vj_run_config_load(vj_run_config *out, vj_config **config, const char 
 {
     memset(out, 0, sizeof *out);
     vj_config_builtin(find_builtin);
+    vj_config_folder(vj_run_config_folder());
     VJ_TRY(vj_config_load(config, out, parts, (int)(sizeof parts / sizeof parts[0]), path, overrides, n_overrides));
     vj_status status = vj_model_resolve(&out->model);
     if (status != VJ_OK) vj_context("resolving the model (model.preset: %s)", vj_config_origin(*config, "model.preset"));

@@ -28,4 +28,12 @@ int vj_stage_at(const vj_run_config *config, int64_t step);
 // `config` with data.crop, data.fpc, data.fps and mask.group as they are in `stage`.
 vj_run_config vj_stage_config(const vj_run_config *config, int stage);
 
+// Every key of the root, for documentation: the table of part `part`, ending with kind VJ_FIELD_END; NULL behind the last.
+const vj_field *vj_run_config_fields(int part);
+// The folder of an installed program that holds these files, PREFIX/share/vjepa/configs beside PREFIX/bin: a file there wins
+// over the built-in text of its name. NULL: the program is not installed.
+const char *vj_run_config_folder(void);
+// Name of built-in configuration `index` ("pretrain/vitl16"), NULL behind the last; what its first line of comment says.
+const char *vj_run_config_builtin(int index, char about[160]);
+
 #endif

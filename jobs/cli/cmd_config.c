@@ -497,7 +497,52 @@ static vj_status config_check(int argc, char **argv)
     return check(&args, run, json);
 }
 
+// Built-in configurations, with the file that stands for one in an installed program.
+static void list(bool json)
+{
+    const char *folder = vj_run_config_folder(), *name;
+    char about[160], file[600];
+    vj_json_writer w = { .pretty = true };
+    vj_json_begin_object(&w, NULL);
+    vj_json_begin_array(&w, "configs");
+    for (int i = 0; (name = vj_run_config_builtin(i, about)) != NULL; i++) {
+        file[0] = '\0';
+        if (folder) vj_format(file, sizeof file, "%s/%s.yaml", folder, name);
+        if (!vj_path_exists(file)) file[0] = '\0';
+        if (!json) printf("%-28s %s\n", name, about);
+        vj_json_begin_object(&w, NULL);
+        vj_json_put_text(&w, "name", name);
+        vj_json_put_text(&w, "about", about);
+        vj_json_put_text(&w, "file", file);
+        vj_json_end_object(&w);
+    }
+    vj_json_end_array(&w);
+    vj_json_put_text(&w, "folder", folder ? folder : "");
+    vj_json_end_object(&w);
+    if (json) vj_cli_print_json(&w);
+    else if (folder) printf("\nA file in %s wins over the built-in one of its name.\n", folder);
+    vj_json_writer_free(&w);
+}
+
+static vj_status config_ls(int argc, char **argv)
+{
+    bool json = false;
+    const vj_option options[] = { VJ_OPT_JSON(&json), { NULL, VJ_OPT_END, NULL, NULL, NULL } };
+    vj_args args;
+    VJ_TRY(vj_cli_parse(&args, options, argc, argv));
+    if (args.help) {
+        vj_cli_print_help("config ls", "",
+                          "The built-in configurations. To change one, write a file that begins with `base: NAME`, or override keys on the\n"
+                          "command line.\nJSON: configs [name, about, file], folder.", options);
+        return VJ_OK;
+    }
+    VJ_TRY(vj_cli_expect(&args, 0, 0, ""));
+    list(json);
+    return VJ_OK;
+}
+
 static const vj_command subcommands[] = {
+    { "ls", config_ls, "the built-in configurations" },
     { "show", config_show, "every key with its value, and where it comes from" },
     { "check", config_check, "what it costs, and whether it fits this machine" },
     { NULL, NULL, NULL },

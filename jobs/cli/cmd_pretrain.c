@@ -24,7 +24,7 @@ static vj_status train_command(const char *phase, const char *summary, bool has_
     vj_args args;
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
-        vj_cli_print_help(phase, has_from ? "CONFIG --from REF --run DIR" : "CONFIG --run DIR", summary, options);
+        vj_cli_print_help(phase, has_from ? "CONFIG --from REF --run DIR [key=value ...]" : "CONFIG --run DIR [key=value ...]", summary, options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "CONFIG"));

@@ -4,8 +4,12 @@
 #ifndef VJ_JOBS_CLI_COMMANDS_H
 #define VJ_JOBS_CLI_COMMANDS_H
 
+#include <stdio.h>
+
 #include "runtime/base/json.h"
 #include "runtime/config/cli.h"
+
+#define VJ_VERSION "0.1.0"   // also in CMakeLists.txt
 
 // argv[0] is the first word after the command's name.
 vj_status vj_cmd_pretrain(int argc, char **argv);
@@ -25,6 +29,10 @@ typedef struct vj_command {
 
 // Runs the subcommand that argv[0] names, or lists them for --help. VJ_ERR_USAGE: no such one (the nearest is named).
 vj_status vj_cli_dispatch(const char *command, const vj_command *table, int argc, char **argv);
+// For main.c, which has the table: the list of commands; the message for a word that is none; `vjepa help ...`.
+void vj_cli_overview(const vj_command *table, FILE *to);
+vj_status vj_cli_unknown(const vj_command *table, const char *word);
+vj_status vj_cli_help_command(const vj_command *table, int argc, char **argv);
 // vj_cli_help to stdout.
 void vj_cli_print_help(const char *command, const char *positional, const char *summary, const vj_option *options);
 

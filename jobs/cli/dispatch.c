@@ -30,6 +30,11 @@ vj_status vj_cli_dispatch(const char *command, const vj_command *table, int argc
         if (strcmp(argv[0], c->name) == 0) return c->run(argc - 1, argv + 1);
     }
     if (strcmp(argv[0], "--help") != 0 && strcmp(argv[0], "-h") != 0) return no_such(command, table, argv[0]);
+    if (vj_cli_collecting()) {
+        char *only_help[] = { (char[]){ "--help" } };
+        for (const vj_command *c = table; c->name; c++) VJ_TRY(c->run(1, only_help));
+        return VJ_OK;
+    }
     printf("usage: vjepa %s COMMAND ...\n\n", command);
     for (const vj_command *c = table; c->name; c++) printf("  %-8s %s\n", c->name, c->help);
     printf("\n`vjepa %s COMMAND --help` says more.\n", command);

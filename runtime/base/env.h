@@ -7,5 +7,7 @@
 
 // VJ_ERR_USAGE names an unknown VJ_* variable and the nearest known one. VJ_TEST_* belong to the tests and pass.
 vj_status vj_env_check(void) VJ_MUST_CHECK;
+// Variable `index` of those that serve people, for documentation; NULL behind the last.
+const char *vj_env_variable(int index, const char **values, const char **meaning);
 
 #endif

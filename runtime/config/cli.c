@@ -80,8 +80,23 @@ vj_status vj_cli_parse(vj_args *out, const vj_option *options, int argc, char **
     return VJ_OK;
 }
 
+static vj_cli_collector collect;
+static void *collect_context;
+
+void vj_cli_collect(vj_cli_collector collector, void *context)
+{
+    collect = collector;
+    collect_context = context;
+}
+
+bool vj_cli_collecting(void) { return collect != NULL; }
+
 void vj_cli_help(vj_str *out, const char *command, const char *positional, const char *summary, const vj_option *options)
 {
+    if (collect) {
+        collect(collect_context, command, positional, summary, options);
+        return;
+    }
     vj_str_printf(out, "usage: vjepa %s %s\n\n%s\n", command, positional, summary);
     if (options->kind != VJ_OPT_END) vj_str_add(out, "\noptions:\n");
     for (; options->kind != VJ_OPT_END; options++) {

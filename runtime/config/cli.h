@@ -30,6 +30,12 @@ typedef struct vj_args {
 vj_status vj_cli_parse(vj_args *out, const vj_option *options, int argc, char **argv) VJ_MUST_CHECK;
 // "usage: vjepa COMMAND ...", the options and their help, to `out`.
 void vj_cli_help(vj_str *out, const char *command, const char *positional, const char *summary, const vj_option *options);
+// While a collector is set, vj_cli_help hands what it was given to it and writes nothing: so one table per command serves
+// parsing, help, the man page and completion. NULL ends it. The pointers are only good during the call.
+typedef void (*vj_cli_collector)(void *context, const char *command, const char *positional, const char *summary,
+                                 const vj_option *options);
+void vj_cli_collect(vj_cli_collector collector, void *context);
+bool vj_cli_collecting(void);
 // Exactly between `low` and `high` positional words, else VJ_ERR_USAGE with `what` ("CONFIG").
 vj_status vj_cli_expect(const vj_args *args, int low, int high, const char *what) VJ_MUST_CHECK;
 

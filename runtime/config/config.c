@@ -14,7 +14,10 @@
 enum { BASES_MAX = 8, FILE_MAX = 1 << 20 };
 static const char *(*builtin)(const char *name);
 
+static const char *folder;
+
 void vj_config_builtin(const char *(*find)(const char *name)) { builtin = find; }
+void vj_config_folder(const char *dir) { folder = dir; }
 
 vj_entry *vj_entry_find(const vj_config *c, const char *key)
 {
@@ -141,6 +144,12 @@ static vj_status read_text(const char *path, char **text, size_t *bytes, char sh
         VJ_CHECK(S_ISREG(st.st_mode), VJ_ERR_CONFIG, "%s: is no file, a configuration was expected", path);
         VJ_CHECK(st.st_size <= FILE_MAX, VJ_ERR_CONFIG, "%s: is larger than %d bytes, no configuration is", path, FILE_MAX);
         return vj_file_read(path, text, bytes, FILE_MAX);
+    }
+    char installed[300];
+    if (folder && snprintf(installed, sizeof installed, "%s/%s.yaml", folder, name) < 300 && stat(installed, &st) == 0 && S_ISREG(st.st_mode)) {
+        snprintf(shown, 300, "%s", installed);
+        VJ_CHECK(st.st_size <= FILE_MAX, VJ_ERR_CONFIG, "%s: is larger than %d bytes, no configuration is", installed, FILE_MAX);
+        return vj_file_read(installed, text, bytes, FILE_MAX);
     }
     VJ_CHECK(found != NULL, VJ_ERR_CONFIG, "%s: no such file, and none of that name is built in", path);
     snprintf(shown, 300, "configs/%.280s.yaml", name);

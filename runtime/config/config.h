@@ -60,6 +60,8 @@ vj_status vj_config_load(vj_config **out, void *root, const vj_config_part *part
 void vj_config_destroy(vj_config **config);
 // Where a file is looked for when no such file exists: `find` returns the text behind a name ("pretrain/vitl16"), or NULL.
 void vj_config_builtin(const char *(*find)(const char *name));
+// A folder whose NAME.yaml wins over the built-in text of that name; kept as it is given. NULL: none.
+void vj_config_folder(const char *dir);
 
 // For cross-field rules: adds a problem at the origin of `key`. vj_config_problems then fails with all of them.
 void vj_config_problem(vj_config *config, const char *key, const char *fmt, ...) VJ_PRINTF(3, 4);
