@@ -61,34 +61,6 @@ static vj_status open_prometheus(void **state, const vj_sink_place *place)
     return VJ_OK;
 }
 
-static bool same_object(const char *a, const char *b)
-{
-    const size_t n = strcspn(a, "/");
-    return n == strcspn(b, "/") && strncmp(a, b, n) == 0;
-}
-
-// What `kept` says of an object that the line has too gives way to the line's members.
-static vj_status keep(vj_record *kept, const vj_record *line)
-{
-    int n = 0;
-    for (int i = 0; i < kept->n; i++) {
-        bool newer = false;
-        for (int k = 0; k < line->n && !newer; k++) newer = strchr(line->v[k].name, '/') && same_object(kept->v[i].name, line->v[k].name);
-        if (!newer) kept->v[n++] = kept->v[i];
-    }
-    kept->n = n;
-    if (kept->n + line->n > kept->capacity) {
-        vj_record_value *v = realloc(kept->v, (size_t)(kept->n + line->n) * sizeof *v);
-        VJ_CHECK(v != NULL, VJ_ERR_NOMEM, "no memory for %d figures", kept->n + line->n);
-        kept->v = v;
-        kept->capacity = kept->n + line->n;
-    }
-    for (int k = 0; k < line->n; k++) {
-        if (strchr(line->v[k].name, '/')) kept->v[kept->n++] = line->v[k];
-    }
-    return VJ_OK;
-}
-
 static const char *help_of(const char *name, char made[160])
 {
     for (size_t i = 0; i < sizeof helps / sizeof helps[0]; i++) {
@@ -128,7 +100,7 @@ static void put_all(prometheus *p, const vj_record *r, bool nested)
 static vj_status put(void *state, const vj_record *r)
 {
     prometheus *p = state;
-    VJ_TRY(keep(&p->kept, r));
+    VJ_TRY(vj_record_keep(&p->kept, r));
     vj_str_clear(&p->text);
     const vj_record_value step = { .name = "step", .index = -1, .value = (double)r->step };
     const vj_record_value wall = { .name = "last_line_timestamp_seconds", .index = -1, .value = r->wall };
@@ -143,7 +115,7 @@ static void close_prometheus(void *state)
 {
     prometheus *p = state;
     vj_str_free(&p->text);
-    free(p->kept.v);
+    vj_record_free(&p->kept);
     free(p);
 }
 

@@ -2,23 +2,9 @@
 #ifndef VJ_JOBS_TRAIN_SINKS_IMPL_H
 #define VJ_JOBS_TRAIN_SINKS_IMPL_H
 
+#include "jobs/train/record.h"
 #include "jobs/train/sinks.h"
 #include "runtime/base/str.h"
-
-// One number of a line: members of objects are joined by '/', items of arrays have an index.
-typedef struct vj_record_value {
-    char name[96];       // "loss", "held_out/ratio", "grad_norm_units/encoder"
-    int64_t index;       // in an array; -1: none
-    char text[64];       // of an array of texts ("warnings"): the text, value being 1; else ""
-    double value;        // truth is 1 and 0; null is NAN
-} vj_record_value;
-
-typedef struct vj_record {
-    int64_t step;
-    double wall;         // seconds since 1970
-    int n, capacity;
-    vj_record_value *v;  // in the order of the line, without "step"
-} vj_record;
 
 typedef struct vj_step_times { int64_t step; double loss, step_seconds, compute_seconds, wait_seconds; } vj_step_times;
 
@@ -41,8 +27,5 @@ typedef struct vj_sink_kind {
 } vj_sink_kind;
 
 extern const vj_sink_kind vj_sink_tensorboard, vj_sink_csv, vj_sink_prometheus;
-
-// The number in the record, or NAN.
-double vj_record_get(const vj_record *record, const char *name);
 
 #endif

@@ -106,7 +106,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     if (r.update == VJ_UPDATED) t->state.adam_step++;
     const double ended = vj_now();
     t->wait_seconds += began - asked;
-    t->step_seconds += ended - asked;
+    t->step_seconds += ended - began;
     t->state.wall_seconds += ended - asked;
     t->log_samples += samples;
     t->log_steps++;

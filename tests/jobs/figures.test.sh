@@ -18,6 +18,11 @@ grep -qvE '^([0-9]+,[0-9]+,[0-9]+\.[0-9]{5},[0-9]+,[0-9]+,[0-9]+|epoch.*)$' "$ru
 loss=$(tail -n 1 "$run/metrics.jsonl" | jq -r .loss_last)
 [ "$(tail -n 1 "$run/log_r0.csv" | cut -d , -f 3)" = "$(printf %.5f "$loss")" ] || fails "log_r0.csv and metrics.jsonl name other losses"
 
+# A step's time is that of its computing: the first batch, which is waited for, must not be in it.
+want=$(sed -n 2,11p "$run/log_r0.csv" | cut -d , -f 5 | jq -s add)
+got=$(jq -r 'select(.step == 5 or .step == 10) | .step_seconds * 5000 | floor' "$run/metrics.jsonl" | jq -s add)
+[ $((got - want)) -ge -2 ] && [ $((got - want)) -le 12 ] || fails "step_seconds is $got ms in 10 steps, the csv's gpu-time $want ms"
+
 mapfile -t boards < <(ls "$run"/tb/events.out.tfevents.*)
 [ ${#boards[@]} = 3 ] || fails "${#boards[@]} event files instead of 3"
 restart=$(printf '\x10\x0b\x3a\x02\x08\x01')   # step 11, a session log of status START
