@@ -41,14 +41,14 @@ typedef struct vj_run_state {
 } vj_run_state;
 
 // Saves under RUN/ckpt, commits (shard synced, manifest, rename, LATEST), then prunes to the newest `keep` checkpoints
-// plus every multiple of `keep_every` steps (0: none). Disk need is checked first. Synchronises the stream.
+// plus every multiple of `keep_every` steps (0: none), the last of the constant phase and the recommended one. Disk need is checked first. Synchronises the stream.
 vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, int n_parts, const vj_run_state *state,
                              vj_stream *st, int64_t keep, int64_t keep_every) VJ_MUST_CHECK;
 
 typedef struct vj_checkpoint vj_checkpoint;   // an opened, validated manifest
 
 // REF: a run directory (latest valid; with `for_cooldown` the last whose schedule_phase is "warmup" or "constant"),
-// RUN@STEP, or a checkpoint directory. A run directory whose newest checkpoint is damaged falls back to the newest
+// RUN@STEP, RUN@recommended (what its run.json recommends to cool down from), or a checkpoint directory. A run directory whose newest checkpoint is damaged falls back to the newest
 // valid one with a warning; one named explicitly that is damaged is VJ_ERR_CHECKPOINT. VJ_ERR_CONFIG when nothing is
 // there.
 vj_status vj_checkpoint_open(vj_checkpoint **out, const char *ref, bool for_cooldown) VJ_MUST_CHECK;
@@ -75,6 +75,10 @@ vj_status vj_checkpoint_hash(const vj_checkpoint *c, char hex[65], vj_str *lines
 // damaged or not: nothing older is looked at instead. VJ_ERR_MISMATCH: bytes are wrong; VJ_ERR_CHECKPOINT: a file is
 // missing or cannot be read.
 vj_status vj_checkpoint_verify(const char *ref) VJ_MUST_CHECK;
+
+// The step that RUN/run.json recommends to cool down from, -1 when it recommends none; then *why (may be NULL; append)
+// receives its reason, if it gives one. VJ_ERR_CONFIG: run.json is missing or is none.
+vj_status vj_checkpoint_recommended(const char *run_dir, int64_t *step, vj_str *why) VJ_MUST_CHECK;
 
 typedef struct vj_checkpoint_info {
     char path[512];

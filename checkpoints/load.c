@@ -125,6 +125,42 @@ static vj_status open_newest(vj_checkpoint **out, const char *run, bool for_cool
     VJ_FAIL(VJ_ERR_CONFIG, "%s: holds no checkpoint", run);
 }
 
+vj_status vj_checkpoint_recommended(const char *run_dir, int64_t *step, vj_str *why)
+{
+    *step = -1;
+    char file[640];
+    VJ_CHECK(strlen(run_dir) < 480, VJ_ERR_USAGE, "the run directory's path is too long");
+    vj_path_join(file, sizeof file, run_dir, "run.json");
+    VJ_CHECK(vj_path_exists(file), VJ_ERR_CONFIG, "%s: holds no run (no run.json)", run_dir);
+    vj_json_doc *doc = NULL;
+    VJ_TRY(vj_json_read(&doc, file));
+    const vj_json *r = vj_json_get(vj_json_root(doc), "recommended");
+    const char *text = vj_json_as_text(vj_json_get(r, "why"));
+    if (!vj_json_as_i64(vj_json_get(r, "step"), step) || *step < 0) {
+        *step = -1;
+        if (why && text) vj_str_add(why, text);
+    }
+    vj_json_destroy(&doc);
+    return VJ_OK;
+}
+
+static vj_status recommended_path(const char *ref, const char *run, char path[640])
+{
+    int64_t step = 0;
+    vj_str why = { 0 };
+    vj_status status = vj_checkpoint_recommended(run, &step, &why);
+    if (status == VJ_OK && step < 0) {
+        const char *reason = why.length > 0 ? vj_str_text(&why) : "run.json names none";
+        status = vj_fail(VJ_ERR_CONFIG, "%s: no checkpoint is recommended (%s); use %s or %s@STEP", ref, reason, run, run);
+    }
+    vj_str_free(&why);
+    VJ_TRY(status);
+    vj_format(path, 640, "%s/ckpt/step-%08lld", run, (long long)step);
+    VJ_CHECK(vj_path_is_dir(path), VJ_ERR_CONFIG, "%s: the recommended checkpoint, step %lld, is not there any more", ref,
+             (long long)step);
+    return VJ_OK;
+}
+
 // What REF means. *path: the checkpoint's directory, or "" when it is a run directory whose newest is meant.
 static vj_status resolve(const char *ref, char path[640])
 {
@@ -135,8 +171,7 @@ static vj_status resolve(const char *ref, char path[640])
     if (at && !vj_path_exists(ref)) {
         char run[500];
         vj_format(run, sizeof run, "%.*s", (int)(at - ref), ref);
-        VJ_CHECK(strcmp(at, "@recommended") != 0, VJ_ERR_USAGE,
-                 "%s: no checkpoint is recommended yet (that comes with monitors); use %s or %s@STEP", ref, run, run);
+        if (strcmp(at, "@recommended") == 0) return recommended_path(ref, run, path);
         VJ_CHECK(vj_parse_i64(at + 1, &step) && step >= 0, VJ_ERR_USAGE, "%s: a step number was expected behind the @",
                  ref);
         vj_format(path, 640, "%s/ckpt/step-%08lld", run, (long long)step);

@@ -220,7 +220,8 @@ static vj_status retain(const saver *s, const char *run_dir, int64_t keep, int64
     vj_checkpoint_info *list = NULL;
     int64_t count = 0;
     VJ_TRY(vj_checkpoint_list(run_dir, &list, &count));
-    int64_t last_constant = -1, newer = 0;
+    int64_t last_constant = -1, recommended = -1, newer = 0;
+    if (vj_checkpoint_recommended(run_dir, &recommended, NULL) != VJ_OK) vj_error_clear();   // there is none, then
     for (int64_t i = 0; i < count; i++) {
         const bool constant = list[i].valid && strcmp(list[i].schedule_phase, "decay") != 0;
         if (constant) last_constant = list[i].step;   // a cooldown needs it
@@ -229,7 +230,8 @@ static vj_status retain(const saver *s, const char *run_dir, int64_t keep, int64
     for (int64_t i = count - 1; i >= 0 && status == VJ_OK; i--) {
         if (!list[i].valid) continue;   // damaged ones are for a person to look at
         const bool stays =
-            newer < keep || (keep_every > 0 && list[i].step % keep_every == 0) || list[i].step == last_constant;
+            newer < keep || (keep_every > 0 && list[i].step % keep_every == 0) || list[i].step == last_constant ||
+            list[i].step == recommended;
         newer++;
         if (!stays) {
             VJ_TRY_GOTO(point("checkpoint.retention", list[i].path), done);

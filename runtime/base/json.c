@@ -239,6 +239,31 @@ void vj_json_put_null(vj_json_writer *w, const char *key)
     vj_str_add(&w->out, "null");
 }
 
+void vj_json_put_copy(vj_json_writer *w, const char *key, const vj_json *value)
+{
+    const char *inner = NULL;
+    switch (json_typeof(in(value))) {
+    case JSON_OBJECT:
+        vj_json_begin_object(w, key);
+        for (int64_t i = 0; i < vj_json_count(value); i++) {
+            const vj_json *v = vj_json_member(value, i, &inner);
+            vj_json_put_copy(w, inner, v);
+        }
+        vj_json_end_object(w);
+        break;
+    case JSON_ARRAY:
+        vj_json_begin_array(w, key);
+        for (int64_t i = 0; i < vj_json_count(value); i++) vj_json_put_copy(w, NULL, vj_json_at(value, i));
+        vj_json_end_array(w);
+        break;
+    case JSON_STRING: vj_json_put_text(w, key, json_string_value(in(value))); break;
+    case JSON_INTEGER: vj_json_put_i64(w, key, json_integer_value(in(value))); break;
+    case JSON_REAL: vj_json_put_f64(w, key, json_real_value(in(value))); break;
+    case JSON_TRUE: case JSON_FALSE: vj_json_put_bool(w, key, json_is_true(in(value))); break;
+    case JSON_NULL: vj_json_put_null(w, key); break;
+    }
+}
+
 void vj_json_writer_free(vj_json_writer *w)
 {
     vj_str_free(&w->out);

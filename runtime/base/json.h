@@ -50,6 +50,8 @@ void vj_json_put_hex(vj_json_writer *w, const char *key, uint64_t value);     //
 void vj_json_put_f64(vj_json_writer *w, const char *key, double value);       // shortest exact; NaN and inf as null
 void vj_json_put_bool(vj_json_writer *w, const char *key, bool value);
 void vj_json_put_null(vj_json_writer *w, const char *key);
+// A value that was read, with all that is inside it: files that are rewritten keep members they do not know.
+void vj_json_put_copy(vj_json_writer *w, const char *key, const vj_json *value);
 void vj_json_writer_free(vj_json_writer *w);
 
 #endif

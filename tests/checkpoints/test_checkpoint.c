@@ -108,8 +108,52 @@ static void references(void **state)
     snprintf(ref, sizeof ref, "%s@11", run_dir);
     assert_int_equal(vj_checkpoint_open(&c, ref, false), VJ_ERR_CONFIG);
     snprintf(ref, sizeof ref, "%s@recommended", run_dir);
-    assert_int_equal(vj_checkpoint_open(&c, ref, false), VJ_ERR_USAGE);
+    assert_fails(vj_checkpoint_open(&c, ref, false), VJ_ERR_CONFIG, "no run.json");
     assert_int_equal(vj_checkpoint_open(&c, "/nonexistent/run", false), VJ_ERR_CONFIG);
+}
+
+// Not through vj_io_*: this program must not have met the fault shim when its children do.
+static void write_run_json(const char *text)
+{
+    char path[160];
+    vj_format(path, sizeof path, "%s/run.json", run_dir);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void what_a_run_recommends(void **state)
+{
+    (void)state;
+    saved(10);
+    saved(30);
+    char ref[128];
+    vj_format(ref, sizeof ref, "%s@recommended", run_dir);
+    vj_checkpoint *c = NULL;
+    static const struct { const char *text, *message; } bad[] = {
+        { "{\"run_id\": \"x\"}", "no checkpoint is recommended (run.json names none); use" },
+        { "{\"recommended\": {\"step\": null, \"why\": \"a warning is in force\"}}", "is recommended (a warning is in force)" },
+        { "{\"recommended\": {\"step\": -3}}", "names none" },
+        { "{\"recommended\": {\"step\": \"10\"}}", "names none" },
+        { "{\"recommended\": {\"step\": 1e300}}", "names none" },
+        { "{\"recommended\": [10]}", "names none" },
+        { "{\"recommended\": {\"step\": 11}}", "step 11, is not there any more" },
+        { "{\"recommended\": {\"step\": 9223372036854775807}}", "is not there any more" },
+        { "{\"recommended\": {\"step\": 10}", "not valid JSON" },
+        { "", "not valid JSON" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        write_run_json(bad[i].text);
+        assert_fails(vj_checkpoint_open(&c, ref, i % 2), VJ_ERR_CONFIG, bad[i].message);
+    }
+    for (int cooldown = 0; cooldown < 2; cooldown++) {
+        write_run_json("{\"recommended\": {\"step\": 10, \"why\": \"it is the best\"}}");
+        OK(vj_checkpoint_open(&c, ref, cooldown));
+        assert_int_equal(vj_checkpoint_state(c)->step, 10);
+        vj_checkpoint_destroy(&c);
+        OK(vj_checkpoint_verify(ref));
+    }
 }
 
 static int64_t steps_there(int64_t *steps)
@@ -131,6 +175,15 @@ static void retention(void **state)
     assert_int_equal(steps[0], 30);   // the last constant-phase one stays for cooldowns
     assert_int_equal(steps[1], 60);
     assert_int_equal(steps[2], 70);
+    // The recommended one stays as long as it is that.
+    write_run_json("{\"recommended\": {\"step\": 60}}");
+    for (int64_t s = 80; s <= 100; s += 10) assert_int_equal(save_in_child(s, "cpu", NULL, NULL, 2), 0);
+    assert_int_equal(steps_there(steps), 4);
+    assert_int_equal(steps[1], 60);
+    write_run_json("{\"recommended\": {\"step\": 90}}");
+    assert_int_equal(save_in_child(110, "cpu", NULL, NULL, 2), 0);
+    assert_int_equal(steps_there(steps), 4);
+    assert_int_equal(steps[1], 90);
 }
 
 static const char *const points[] = {
@@ -324,6 +377,7 @@ int main(void)
         T(round_trip_far),
         T(hash_is_the_one_of_its_definition),
         T(references),
+        T(what_a_run_recommends),
         T(retention),
         T(killed_anywhere_there_is_a_valid_checkpoint),
         T(killed_while_old_ones_go),
