@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "runtime/base/file.h"
@@ -167,6 +168,14 @@ const vj_st_entry *vj_safetensors_find(const vj_safetensors *f, const char *name
 const char *vj_safetensors_meta(const vj_safetensors *f, const char *key)
 {
     return vj_json_as_text(vj_json_get(vj_json_get(vj_json_root(f->header), "__metadata__"), key));
+}
+
+void vj_safetensors_forget(const vj_safetensors *f, const vj_st_entry *e)
+{
+    (void)f;
+    const uintptr_t page = 4096, first = ((uintptr_t)e->data + page - 1) / page * page,
+                    end = ((uintptr_t)e->data + e->bytes) / page * page;
+    if (end > first) (void)madvise((void *)first, end - first, MADV_DONTNEED);   // of a read-only map of a file
 }
 
 vj_status vj_safetensors_copy(const vj_safetensors *f, const char *name, void *out, vj_dtype out_type, int64_t count)

@@ -21,6 +21,8 @@ int64_t vj_safetensors_count(const vj_safetensors *f);
 const vj_st_entry *vj_safetensors_at(const vj_safetensors *f, int64_t index);       // in file order
 const vj_st_entry *vj_safetensors_find(const vj_safetensors *f, const char *name);  // NULL when absent
 const char *vj_safetensors_meta(const vj_safetensors *f, const char *key);          // __metadata__, NULL when absent
+// The mapped pages of a tensor that was read may go: a streaming reader's memory stays small.
+void vj_safetensors_forget(const vj_safetensors *f, const vj_st_entry *entry);
 // Copies a tensor out with conversion; count must match.
 vj_status vj_safetensors_copy(const vj_safetensors *f, const char *name, void *out, vj_dtype out_type,
                               int64_t count) VJ_MUST_CHECK;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <xxhash.h>
+#include <zlib.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
@@ -201,4 +202,4 @@ uint32_t vj_crc32c(uint32_t crc, const void *data, size_t bytes)
     return crc_table(crc, data, bytes, 0x82F63B78u);
 }
 
-uint32_t vj_crc32(uint32_t crc, const void *data, size_t bytes) { return crc_table(crc, data, bytes, 0xEDB88320u); }
+uint32_t vj_crc32(uint32_t crc, const void *data, size_t bytes) { return (uint32_t)crc32_z(crc, data, bytes); }

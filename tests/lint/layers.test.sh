@@ -39,7 +39,7 @@ BEGIN {
   home["yaml.h"] = "runtime/config/"
   home["dnnl.h"] = home["cblas.h"] = home["omp.h"] = "runtime/cpu/"
   home["libav"] = home["libsw"] = "data/"
-  home["zlib.h"] = "data/ runtime/base/png.c"
+  home["zlib.h"] = "data/ runtime/base/png.c runtime/base/hash.c"
   home["mpi.h"] = home["nccl.h"] = "parallel/"
   home["cuda.h"] = home["cuda_"] = home["cubla"] = home["cudnn"] = "runtime/cuda/"
 }
