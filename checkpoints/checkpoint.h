@@ -20,6 +20,11 @@ typedef struct vj_state_part {
     const vj_layout *layout;
     const vj_tensor *shards;      // n_units flat tensors
     const int64_t *begin;         // n_units: where each shard starts in its unit
+    // NULL, or where the elements come from instead of the shards' memory (the shards then only say how many): writes
+    // [first, first + count) of unit `unit` to `out`. For states that are never whole in memory.
+    vj_status (*fill)(void *context, const struct vj_state_part *part, int unit, int64_t first, int64_t count,
+                      float *out);
+    void *fill_context;
 } vj_state_part;
 
 // What is not a tensor.
@@ -41,21 +46,24 @@ typedef struct vj_run_state {
 } vj_run_state;
 
 // Saves under RUN/ckpt, commits (shard synced, manifest, rename, LATEST), then prunes to the newest `keep` checkpoints
-// plus every multiple of `keep_every` steps (0: none), the last of the constant phase and the recommended one. Disk need is checked first. Synchronises the stream.
+// plus every multiple of `keep_every` steps (0: none), the last of the constant phase, the recommended one and pinned
+// ones. Disk need is checked first. Synchronises the stream.
 vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, int n_parts, const vj_run_state *state,
                              vj_stream *st, int64_t keep, int64_t keep_every) VJ_MUST_CHECK;
 
 typedef struct vj_checkpoint vj_checkpoint;   // an opened, validated manifest
 
 // REF: a run directory (latest valid; with `for_cooldown` the last whose schedule_phase is "warmup" or "constant"),
-// RUN@STEP, RUN@recommended (what its run.json recommends to cool down from), or a checkpoint directory. A run directory whose newest checkpoint is damaged falls back to the newest
-// valid one with a warning; one named explicitly that is damaged is VJ_ERR_CHECKPOINT. VJ_ERR_CONFIG when nothing is
-// there.
+// RUN@STEP, RUN@recommended (what its run.json recommends to cool down from), or a checkpoint directory. A run
+// directory whose newest checkpoint is damaged falls back to the newest valid one with a warning; one named explicitly
+// that is damaged is VJ_ERR_CHECKPOINT. VJ_ERR_CONFIG when nothing is there.
 vj_status vj_checkpoint_open(vj_checkpoint **out, const char *ref, bool for_cooldown) VJ_MUST_CHECK;
 void vj_checkpoint_destroy(vj_checkpoint **c);
 const vj_run_state *vj_checkpoint_state(const vj_checkpoint *c);
 const char *vj_checkpoint_path(const vj_checkpoint *c);
 const vj_layout *vj_checkpoint_layout(const vj_checkpoint *c, const char *network);   // NULL: no such network
+// Whether there are moments of this kind (parameters are always there); imported weights may have none.
+bool vj_checkpoint_has(const vj_checkpoint *c, const char *network, vj_state_kind kind);
 // File `index` of the checkpoint besides its manifest; NULL behind the last.
 const char *vj_checkpoint_file(const vj_checkpoint *c, int64_t index, int64_t *bytes);
 // Reads each part's intervals (by interval intersection over the shards), verifies checksums, uploads. Names, shapes

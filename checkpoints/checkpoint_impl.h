@@ -51,7 +51,6 @@ uint64_t vj_block_hash_end(vj_block_hash *h);
 vj_status vj_shard_digest(const vj_shard_file *shard, const char *path, unsigned char out[32]) VJ_MUST_CHECK;
 
 // load.c
-bool vj_checkpoint_has(const vj_checkpoint *c, const char *network, vj_state_kind kind);
 // All bytes of all shards against their checksums.
 vj_status vj_checkpoint_check(const vj_checkpoint *c) VJ_MUST_CHECK;
 

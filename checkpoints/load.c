@@ -151,13 +151,14 @@ static vj_status recommended_path(const char *ref, const char *run, char path[64
     vj_status status = vj_checkpoint_recommended(run, &step, &why);
     if (status == VJ_OK && step < 0) {
         const char *reason = why.length > 0 ? vj_str_text(&why) : "run.json names none";
-        status = vj_fail(VJ_ERR_CONFIG, "%s: no checkpoint is recommended (%s); use %s or %s@STEP", ref, reason, run, run);
+        status =
+            vj_fail(VJ_ERR_CONFIG, "%s: no checkpoint is recommended (%s); use %s or %s@STEP", ref, reason, run, run);
     }
     vj_str_free(&why);
     VJ_TRY(status);
     vj_format(path, 640, "%s/ckpt/step-%08lld", run, (long long)step);
-    VJ_CHECK(vj_path_is_dir(path), VJ_ERR_CONFIG, "%s: the recommended checkpoint, step %lld, is not there any more", ref,
-             (long long)step);
+    VJ_CHECK(vj_path_is_dir(path), VJ_ERR_CONFIG, "%s: the recommended checkpoint, step %lld, is not there any more",
+             ref, (long long)step);
     return VJ_OK;
 }
 

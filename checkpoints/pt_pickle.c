@@ -12,9 +12,10 @@
 
 #include "runtime/base/str.h"
 
-enum { VALUES_MAX = 1 << 22, SLOTS_MAX = 1 << 24, MEMO_MAX = 1 << 22, STACK_MAX = 1 << 20, CHUNK = 4096 };
+enum { VALUES_MAX = 1 << 20, SLOTS_MAX = 1 << 22, MEMO_MAX = 1 << 20, STACK_MAX = 1 << 20, CHUNK = 4096 };
 
-// ---- names that are understood ----------------------------------------------------------------------------------------
+// ---- names that are understood
+// ----------------------------------------------------------------------------------------
 typedef enum known { ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER, STORAGE } known;
 static const struct { const char *module, *name; known what; vj_dtype dtype; bool floats; size_t size; } names[] = {
     { "collections", "OrderedDict", ORDERED_DICT, VJ_U8, false, 0 },
@@ -49,12 +50,14 @@ static VJ_PRINTF(2, 3) vj_status refuse(const vj_pk *p, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    return vj_fail(VJ_ERR_CONFIG, "%s: its pickle was refused at byte %lld: %s", p->origin, (long long)(p->length - (size_t)(p->end - p->at)), text);
+    return vj_fail(VJ_ERR_CONFIG, "%s: its pickle was refused at byte %lld: %s", p->origin,
+                   (long long)(p->length - (size_t)(p->end - p->at)), text);
 }
 
 static vj_status no_memory(const vj_pk *p) { return vj_fail(VJ_ERR_NOMEM, "no memory to read %s", p->origin); }
 
-// ---- values -----------------------------------------------------------------------------------------------------------
+// ---- values
+// -----------------------------------------------------------------------------------------------------------
 static vj_status make(vj_pk *p, vj_pk_kind kind, vj_pk_value **out)
 {
     if (p->n_values == VALUES_MAX) return refuse(p, "more than %d values", VALUES_MAX);
@@ -94,7 +97,8 @@ static vj_status push(vj_pk *p, vj_pk_value *v)
 
 static vj_status pop(vj_pk *p, vj_pk_value **v)
 {
-    if (p->depth == 0 || p->stack[p->depth - 1]->kind == VJ_PK_MARK) return refuse(p, "a value is missing on the stack");
+    if (p->depth == 0 || p->stack[p->depth - 1]->kind == VJ_PK_MARK)
+        return refuse(p, "a value is missing on the stack");
     *v = p->stack[--p->depth];
     return VJ_OK;
 }
@@ -129,7 +133,8 @@ static vj_status push_items(vj_pk *p, vj_pk_kind kind, vj_pk_value *const *v, in
     return push(p, made);
 }
 
-// ---- bytes ------------------------------------------------------------------------------------------------------------
+// ---- bytes
+// ------------------------------------------------------------------------------------------------------------
 static vj_status take(vj_pk *p, size_t n, const unsigned char **out)
 {
     if ((size_t)(p->end - p->at) < n) return refuse(p, "it ends in the middle of an operation");
@@ -175,7 +180,8 @@ static vj_status push_text(vj_pk *p, int size_bytes)
     const unsigned char *b;
     vj_pk_value *v;
     VJ_TRY(take_number(p, size_bytes, &n));
-    if (n > (uint64_t)(p->end - p->at)) return refuse(p, "a text of %llu bytes in %lld", (unsigned long long)n, (long long)(p->end - p->at));
+    if (n > (uint64_t)(p->end - p->at))
+        return refuse(p, "a text of %llu bytes in %lld", (unsigned long long)n, (long long)(p->end - p->at));
     VJ_TRY(take(p, (size_t)n, &b));
     VJ_TRY(make(p, VJ_PK_TEXT, &v));
     v->text.data = (const char *)b;
@@ -206,8 +212,11 @@ static vj_status push_long(vj_pk *p)
     return push_int(p, (int64_t)value);
 }
 
-// ---- names ------------------------------------------------------------------------------------------------------------
-static bool is(const char *text, size_t length, const char *want) { return strlen(want) == length && memcmp(text, want, length) == 0; }
+// ---- names
+// ------------------------------------------------------------------------------------------------------------
+static bool is(const char *text, size_t length, const char *want) {
+    return strlen(want) == length && memcmp(text, want, length) == 0;
+}
 
 static vj_status push_name(vj_pk *p, const char *module, size_t module_length, const char *name, size_t name_length)
 {
@@ -224,7 +233,8 @@ static vj_status push_name(vj_pk *p, const char *module, size_t module_length, c
     for (int i = 0; i < n && i < (int)sizeof clean; i++) {
         if (clean[i] && (clean[i] < ' ' || clean[i] > '~')) clean[i] = '?';
     }
-    return refuse(p, "it asks for '%s', which is no part of a checkpoint of tensors and numbers; nothing was executed", clean);
+    return refuse(p, "it asks for '%s', which is no part of a checkpoint of tensors and numbers; nothing was executed",
+                  clean);
 }
 
 static vj_status take_line(vj_pk *p, const char **line, size_t *length)
@@ -261,8 +271,9 @@ static vj_status storage(vj_pk *p)
     vj_pk_value *id, *v;
     VJ_TRY(pop(p, &id));
     vj_pk_value **t = id->items.v;
-    const bool fits = id->kind == VJ_PK_TUPLE && id->items.n == 5 && t[0]->kind == VJ_PK_TEXT && is(t[0]->text.data, t[0]->text.length, "storage") &&
-                      t[1]->kind == VJ_PK_GLOBAL && names[t[1]->global].what == STORAGE && t[2]->kind == VJ_PK_TEXT && t[3]->kind == VJ_PK_TEXT &&
+    const bool fits = id->kind == VJ_PK_TUPLE && id->items.n == 5 && t[0]->kind == VJ_PK_TEXT &&
+                      is(t[0]->text.data, t[0]->text.length, "storage") && t[1]->kind == VJ_PK_GLOBAL &&
+                      names[t[1]->global].what == STORAGE && t[2]->kind == VJ_PK_TEXT && t[3]->kind == VJ_PK_TEXT &&
                       t[4]->kind == VJ_PK_INT && t[4]->i >= 0;
     if (!fits) return refuse(p, "a storage that is not described as torch.save does");
     VJ_TRY(make(p, VJ_PK_STORAGE, &v));
@@ -304,7 +315,9 @@ static vj_status rebuild_tensor(vj_pk *p, const vj_pk_value *args)
     for (int i = 0; i < x->rank; i++) {
         int64_t span = 0;
         if (x->shape[i] == 0) empty = true;
-        else over = over || __builtin_mul_overflow(x->shape[i] - 1, x->stride[i], &span) || __builtin_add_overflow(last, span, &last);
+        else
+            over = over || __builtin_mul_overflow(x->shape[i] - 1, x->stride[i], &span) ||
+                   __builtin_add_overflow(last, span, &last);
     }
     if (over || (!empty && last >= x->storage->storage.count) || (empty && x->offset > x->storage->storage.count))
         return refuse(p, "a tensor reaches beyond its storage of %lld elements", (long long)x->storage->storage.count);
@@ -316,14 +329,16 @@ static vj_status reduce(vj_pk *p)
     vj_pk_value *args, *function;
     VJ_TRY(pop(p, &args));
     VJ_TRY(pop(p, &function));
-    if (args->kind != VJ_PK_TUPLE || function->kind != VJ_PK_GLOBAL) return refuse(p, "a call of something that is no known name");
+    if (args->kind != VJ_PK_TUPLE || function->kind != VJ_PK_GLOBAL)
+        return refuse(p, "a call of something that is no known name");
     switch (names[function->global].what) {
     case ORDERED_DICT:
         if (args->items.n != 0) return refuse(p, "an OrderedDict that is not empty at first");
         return push_items(p, VJ_PK_DICT, NULL, 0);
     case REBUILD_TENSOR: return rebuild_tensor(p, args);
     case REBUILD_PARAMETER:
-        if (args->items.n < 1 || args->items.v[0]->kind != VJ_PK_TENSOR) return refuse(p, "a parameter without a tensor");
+        if (args->items.n < 1 || args->items.v[0]->kind != VJ_PK_TENSOR)
+            return refuse(p, "a parameter without a tensor");
         return push(p, args->items.v[0]);
     default: return refuse(p, "a call of torch.%s", names[function->global].name);
     }
@@ -339,11 +354,13 @@ static vj_status build(vj_pk *p)
     return VJ_OK;
 }
 
-// ---- containers and memo ----------------------------------------------------------------------------------------------
+// ---- containers and memo
+// ----------------------------------------------------------------------------------------------
 static vj_status target(vj_pk *p, vj_pk_kind kind, vj_pk_value **out)
 {
     *out = p->depth > 0 ? p->stack[p->depth - 1] : NULL;
-    if (!*out || (*out)->kind != kind) return refuse(p, "entries for something that is no %s", kind == VJ_PK_DICT ? "dictionary" : "list");
+    if (!*out || (*out)->kind != kind)
+        return refuse(p, "entries for something that is no %s", kind == VJ_PK_DICT ? "dictionary" : "list");
     return VJ_OK;
 }
 
@@ -392,7 +409,8 @@ static vj_status memo_put(vj_pk *p, uint64_t index)
 
 static vj_status memo_get(vj_pk *p, uint64_t index)
 {
-    if (index >= (uint64_t)p->memo_n || !p->memo[index]) return refuse(p, "value %llu is not remembered", (unsigned long long)index);
+    if (index >= (uint64_t)p->memo_n || !p->memo[index])
+        return refuse(p, "value %llu is not remembered", (unsigned long long)index);
     return push(p, p->memo[index]);
 }
 
@@ -423,7 +441,8 @@ static vj_status number(vj_pk *p, int bytes)
     return push_int(p, bytes == 4 ? (int64_t)(int32_t)v : (int64_t)v);
 }
 
-// ---- the machine ------------------------------------------------------------------------------------------------------
+// ---- the machine
+// ------------------------------------------------------------------------------------------------------
 static vj_status step(vj_pk *p, unsigned char op, bool *stop)
 {
     switch (op) {
@@ -459,7 +478,9 @@ static vj_status step(vj_pk *p, unsigned char op, bool *stop)
     case 'Q': return storage(p);
     case 'R': return reduce(p);
     case 'b': return build(p);
-    default: return refuse(p, "operation 0x%02x, which torch.save does not use for tensors and numbers; nothing was executed", op);
+    default:
+        return refuse(
+            p, "operation 0x%02x, which torch.save does not use for tensors and numbers; nothing was executed", op);
     }
 }
 

@@ -1,5 +1,6 @@
 // The closed subset of pickle that torch.save writes for dictionaries of tensors and numbers. Nothing is ever executed:
-// a pickle names functions, and only those listed in pt_pickle.c are understood (as data); any other is refused by name.
+// a pickle names functions, and only those listed in pt_pickle.c are understood (as data); any other is refused by
+// name.
 #ifndef VJ_CHECKPOINTS_PT_PICKLE_H
 #define VJ_CHECKPOINTS_PT_PICKLE_H
 
@@ -35,8 +36,8 @@ struct vj_pk_value {
 
 typedef struct vj_pk vj_pk;   // a parsed pickle owns its values
 
-// `bytes` must stay while the values are used. `origin` names the file in messages. VJ_ERR_CONFIG: damaged, an opcode or
-// a name outside of the subset, or beyond a limit (4 million values, 16 million entries).
+// `bytes` must stay while the values are used. `origin` names the file in messages. VJ_ERR_CONFIG: damaged, an opcode
+// or a name outside of the subset, or beyond a limit (1 million values, 4 million entries).
 vj_status vj_pk_parse(vj_pk **out, const unsigned char *bytes, size_t length, const char *origin) VJ_MUST_CHECK;
 void vj_pk_destroy(vj_pk **p);
 const vj_pk_value *vj_pk_root(const vj_pk *p);

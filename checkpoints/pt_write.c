@@ -1,5 +1,5 @@
-// Writing what torch.load reads: tensors first, each an entry of the archive, the pickle that names them last. No dates,
-// no memo, nothing that depends on the machine: the same state gives the same bytes.
+// Writing what torch.load reads: tensors first, each an entry of the archive, the pickle that names them last. No
+// dates, no memo, nothing that depends on the machine: the same state gives the same bytes.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,8 @@ struct vj_pt_writer {
     int64_t n, capacity, tensors;
 };
 
-// ---- pickle -----------------------------------------------------------------------------------------------------------
+// ---- pickle
+// -----------------------------------------------------------------------------------------------------------
 static void op(vj_pt_writer *w, int byte)
 {
     const char c = (char)byte;
@@ -44,7 +45,9 @@ static void text(vj_pt_writer *w, const char *s)
     vj_str_add(&w->pickle, s);
 }
 
-static void name(vj_pt_writer *w, const char *module, const char *function) { vj_str_printf(&w->pickle, "c%s\n%s\n", module, function); }
+static void name(vj_pt_writer *w, const char *module, const char *function) {
+    vj_str_printf(&w->pickle, "c%s\n%s\n", module, function);
+}
 
 void vj_pt_begin_dict(vj_pt_writer *w) { vj_str_add(&w->pickle, "}("); }
 void vj_pt_end_dict(vj_pt_writer *w) { op(w, 'u'); }
@@ -117,7 +120,8 @@ static void pickle_tensor(vj_pt_writer *w, int rank, const int64_t *shape, int64
     vj_str_add(&w->pickle, ")RtR");
 }
 
-// ---- zip --------------------------------------------------------------------------------------------------------------
+// ---- zip
+// --------------------------------------------------------------------------------------------------------------
 static void le(unsigned char *p, uint64_t v, int bytes)
 {
     for (int i = 0; i < bytes; i++) p[i] = (unsigned char)(v >> (8 * i));
@@ -231,7 +235,8 @@ static vj_status write_directory(vj_pt_writer *w)
     return vj_io_pwrite(w->fd, r, used + 22, (off_t)end, w->temporary);
 }
 
-// ---- life -------------------------------------------------------------------------------------------------------------
+// ---- life
+// -------------------------------------------------------------------------------------------------------------
 vj_status vj_pt_writer_create(vj_pt_writer **out, const char *path)
 {
     *out = NULL;

@@ -17,11 +17,13 @@ typedef struct vj_zip {
     int fd;
     int64_t bytes;
     vj_zip_entry *entries;     // by offset
+    const vj_zip_entry **names;   // the same by what follows the first slash of the name; without one: not in it
+    int64_t n_names;
     int64_t n;
 } vj_zip;
 
-// VJ_ERR_CONFIG: no such archive, or one that is damaged or packed in a way torch.save never does (compressed, encrypted,
-// overlapping, of several disks).
+// VJ_ERR_CONFIG: no such archive, or one that is damaged or packed in a way torch.save never does (compressed,
+// encrypted, overlapping, of several disks).
 vj_status vj_zip_open(vj_zip *out, const char *path) VJ_MUST_CHECK;
 void vj_zip_close(vj_zip *z);
 // The entry whose name ends with "/NAME" (torch.save puts a folder of any name in front); NULL when absent.

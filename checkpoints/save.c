@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "checkpoints/checkpoint_impl.h"
+#include "checkpoints/pins.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fault.h"
 #include "runtime/base/file.h"
@@ -118,16 +119,21 @@ fail:
 }
 
 // From the device through one block of host memory.
-static vj_status write_interval(saver *s, int fd, const char *path, const vj_tensor *t, vj_interval *v)
-{
+static vj_status write_interval(saver *s, int fd, const char *path, const vj_state_part *state, int unit,
+                                vj_interval *v) {
+    const vj_tensor *t = &state->shards[unit];
     const size_t size = vj_dtype_size(t->dtype);
     const int64_t per_block = (int64_t)(VJ_CKPT_BLOCK / size), n = vj_count(t);
     vj_block_hash h = { 0 };
     for (int64_t first = 0; first < n; first += per_block) {
         const int64_t count = n - first < per_block ? n - first : per_block;
-        const vj_tensor part = vj_rows(t, first, count);
-        VJ_TRY(vj_copy_to_host(s->st, s->block, part.data, (size_t)count * size));
-        VJ_TRY(vj_stream_sync(s->st));
+        if (state->fill) {
+            VJ_TRY(state->fill(state->fill_context, state, unit, state->begin[unit] + first, count, s->block));
+        } else {
+            const vj_tensor part = vj_rows(t, first, count);
+            VJ_TRY(vj_copy_to_host(s->st, s->block, part.data, (size_t)count * size));
+            VJ_TRY(vj_stream_sync(s->st));
+        }
         vj_block_hash_add(&h, s->block, (size_t)count * size);
         VJ_TRY(vj_io_pwrite(fd, s->block, (size_t)count * size, (off_t)(v->offset + first * (int64_t)size), path));
     }
@@ -151,7 +157,7 @@ static vj_status write_shard(saver *s, int64_t r)
     for (int p = 0; p < s->n_parts && status == VJ_OK; p++) {
         const vj_state_part *part = &s->parts[r][p];
         for (int u = 0; u < part->layout->n_units && status == VJ_OK; u++) {
-            if (vj_count(&part->shards[u]) > 0) status = write_interval(s, fd, path, &part->shards[u], v++);
+            if (vj_count(&part->shards[u]) > 0) status = write_interval(s, fd, path, part, u, v++);
         }
     }
     if (status == VJ_OK) status = vj_io_fsync(fd, path);
@@ -215,36 +221,13 @@ static vj_status write_latest(const saver *s)
     return vj_file_write_atomic(path, text, (size_t)n);
 }
 
-static vj_status retain(const saver *s, const char *run_dir, int64_t keep, int64_t keep_every)
+static vj_status retain(const char *run_dir, int64_t keep, int64_t keep_every)
 {
-    vj_checkpoint_info *list = NULL;
-    int64_t count = 0;
-    VJ_TRY(vj_checkpoint_list(run_dir, &list, &count));
-    int64_t last_constant = -1, recommended = -1, newer = 0;
-    if (vj_checkpoint_recommended(run_dir, &recommended, NULL) != VJ_OK) vj_error_clear();   // there is none, then
-    for (int64_t i = 0; i < count; i++) {
-        const bool constant = list[i].valid && strcmp(list[i].schedule_phase, "decay") != 0;
-        if (constant) last_constant = list[i].step;   // a cooldown needs it
-    }
-    vj_status status = VJ_OK;
-    for (int64_t i = count - 1; i >= 0 && status == VJ_OK; i--) {
-        if (!list[i].valid) continue;   // damaged ones are for a person to look at
-        const bool stays =
-            newer < keep || (keep_every > 0 && list[i].step % keep_every == 0) || list[i].step == last_constant ||
-            list[i].step == recommended;
-        newer++;
-        if (!stays) {
-            VJ_TRY_GOTO(point("checkpoint.retention", list[i].path), done);
-            // Out of sight first: a directory half removed must not look like a checkpoint.
-            char gone[700];
-            vj_format(gone, sizeof gone, "%s/old.tmp-%d", s->ckpt, (int)getpid());
-            VJ_TRY_GOTO(vj_dir_remove(gone), done);
-            VJ_TRY_GOTO(vj_io_rename(list[i].path, gone), done);
-            VJ_TRY_GOTO(vj_dir_remove(gone), done);
-        }
-    }
-done:
-    free(list);
+    vj_kept *plan = NULL;
+    int64_t n = 0;
+    VJ_TRY(vj_retention_plan(run_dir, keep, keep_every, &plan, &n));
+    const vj_status status = vj_retention_apply(run_dir, plan, n);
+    free(plan);
     return status;
 }
 
@@ -319,7 +302,7 @@ vj_status vj_checkpoint_save_as(const char *run_dir, const vj_state_part *const 
     VJ_TRY(point("checkpoint.before_latest", s.final));
     VJ_TRY(write_latest(&s));
     VJ_TRY(point("checkpoint.after_latest", s.final));
-    if (retain(&s, run_dir, keep, keep_every) !=
+    if (retain(run_dir, keep, keep_every) !=
         VJ_OK) { // the new checkpoint is safe: old ones that stay are no failure
         vj_log(VJ_WARN, "checkpoint", "old checkpoints could not be removed: %s", vj_error_text());
         vj_error_clear();

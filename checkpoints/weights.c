@@ -9,13 +9,13 @@
 #include "runtime/base/hash.h"
 #include "runtime/base/str.h"
 
-enum { TENSORS_MAX = 1 << 16 };
+enum { TENSORS_MAX = VJ_WEIGHTS_MAX };
 
 vj_status vj_weights_add(vj_weights *w, const char *name, int rank, const int64_t *shape, vj_weight_entry **out)
 {
     VJ_CHECK(w->n < TENSORS_MAX, VJ_ERR_CONFIG, "%s: more than %d tensors", w->facts.path, TENSORS_MAX);
-    VJ_CHECK(strlen(name) < sizeof w->entries->w.name && rank >= 0 && rank <= VJ_MAX_RANK, VJ_ERR_CONFIG, "%s: tensor '%.100s' is none of this model",
-             w->facts.path, name);
+    VJ_CHECK(strlen(name) < sizeof w->entries->w.name && rank >= 0 && rank <= VJ_MAX_RANK, VJ_ERR_CONFIG,
+             "%s: tensor '%.100s' is none of this model", w->facts.path, name);
     if (w->n == w->capacity) {
         const int64_t n = w->capacity > 0 ? 2 * w->capacity : 512;
         vj_weight_entry *grown = realloc(w->entries, (size_t)n * sizeof *grown);
@@ -30,8 +30,9 @@ vj_status vj_weights_add(vj_weights *w, const char *name, int rank, const int64_
     e->w.count = 1;
     for (int i = 0; i < rank; i++) {
         e->w.shape[i] = shape[i];
-        VJ_CHECK(shape[i] >= 0 && !__builtin_mul_overflow(e->w.count, shape[i], &e->w.count) && e->w.count <= ((int64_t)1 << 40), VJ_ERR_CONFIG,
-                 "%s: tensor '%s' has an impossible size", w->facts.path, name);
+        VJ_CHECK(shape[i] >= 0 && !__builtin_mul_overflow(e->w.count, shape[i], &e->w.count) &&
+                     e->w.count <= ((int64_t)1 << 40),
+                 VJ_ERR_CONFIG, "%s: tensor '%s' has an impossible size", w->facts.path, name);
     }
     if (out) *out = e;
     return VJ_OK;
@@ -46,7 +47,9 @@ vj_status vj_weights_add_whole(vj_weights *w, const char *name, int rank, const 
     return VJ_OK;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(((const vj_weight_entry *)a)->w.name, ((const vj_weight_entry *)b)->w.name); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const vj_weight_entry *)a)->w.name, ((const vj_weight_entry *)b)->w.name);
+}
 
 static vj_weight_entry *find(const vj_weights *w, const char *name)
 {
@@ -98,8 +101,10 @@ static vj_status open_any(vj_weights *w, const char *ref, bool strict)
     for (int i = 0; i < 5; i++) {
         if (vj_str_ends(ref, torch[i])) return vj_weights_open_pt(w, ref, strict);
     }
-    VJ_FAIL(VJ_ERR_CONFIG, "%s: its name says no format; a run, a checkpoint directory, a folder of Hugging Face, or a file ending in "
-            ".safetensors, .pt, .pth or .tar was expected", ref);
+    VJ_FAIL(VJ_ERR_CONFIG,
+            "%s: its name says no format; a run, a checkpoint directory, a folder of Hugging Face, or a file ending in "
+            ".safetensors, .pt, .pth or .tar was expected",
+            ref);
 }
 
 vj_status vj_weights_open(vj_weights **out, const char *ref, bool strict)
@@ -136,7 +141,9 @@ void vj_weights_close(vj_weights **weights)
 
 const vj_weights_facts *vj_weights_facts_of(const vj_weights *w) { return &w->facts; }
 int64_t vj_weights_count(const vj_weights *w) { return w->n; }
-const vj_weight *vj_weights_at(const vj_weights *w, int64_t index) { return index >= 0 && index < w->n ? &w->entries[index].w : NULL; }
+const vj_weight *vj_weights_at(const vj_weights *w, int64_t index) {
+    return index >= 0 && index < w->n ? &w->entries[index].w : NULL;
+}
 
 const vj_weight *vj_weights_find(const vj_weights *w, const char *name)
 {
@@ -157,7 +164,8 @@ vj_status vj_weights_read(vj_weights *w, const char *name, vj_state_kind kind, f
 {
     const vj_weight_entry *e = find(w, name);
     VJ_CHECK(e != NULL, VJ_ERR_CONFIG, "%s: holds no tensor %s", w->facts.path, name);
-    VJ_CHECK(e->w.count == count, VJ_ERR_BUG, "%s has %lld elements, %lld were asked for", name, (long long)e->w.count, (long long)count);
+    VJ_CHECK(e->w.count == count, VJ_ERR_BUG, "%s has %lld elements, %lld were asked for", name, (long long)e->w.count,
+             (long long)count);
     VJ_CHECK(kind == VJ_STATE_PARAM || w->facts.moments, VJ_ERR_BUG, "%s: has no moments", w->facts.path);
     if (w->read_own) return w->read_own(w, name, kind, out, count);
     if (kind != VJ_STATE_PARAM) {
@@ -176,7 +184,8 @@ vj_status vj_weights_read(vj_weights *w, const char *name, vj_state_kind kind, f
 static void shape_text(char out[96], int rank, const int64_t *shape)
 {
     int n = snprintf(out, 96, "[");
-    for (int i = 0; i < rank && n < 90; i++) n += snprintf(out + n, (size_t)(96 - n), i ? ",%lld" : "%lld", (long long)shape[i]);
+    for (int i = 0; i < rank && n < 90; i++)
+        n += snprintf(out + n, (size_t)(96 - n), i ? ",%lld" : "%lld", (long long)shape[i]);
     if (n < 95) snprintf(out + n, (size_t)(96 - n), "]");
 }
 
@@ -189,10 +198,11 @@ vj_status vj_weights_fit(const vj_weights *w, const char *network, const vj_layo
         vj_format(name, sizeof name, "%s.%s", network, q->name);
         const vj_weight_entry *e = find(w, name);
         shape_text(expected, q->rank, q->shape);
-        VJ_CHECK(e != NULL, VJ_ERR_CONFIG, "%s: tensor %s %s is missing (the file has %lld tensors, %lld mask tokens)", w->facts.path, name, expected,
-                 (long long)w->n, (long long)tokens);
+        VJ_CHECK(e != NULL, VJ_ERR_CONFIG, "%s: tensor %s %s is missing (the file has %lld tensors, %lld mask tokens)",
+                 w->facts.path, name, expected, (long long)w->n, (long long)tokens);
         shape_text(there, e->w.rank, e->w.shape);
-        VJ_CHECK(strcmp(there, expected) == 0, VJ_ERR_CONFIG, "%s: tensor %s is %s, this model's is %s", w->facts.path, name, there, expected);
+        VJ_CHECK(strcmp(there, expected) == 0, VJ_ERR_CONFIG, "%s: tensor %s is %s, this model's is %s", w->facts.path,
+                 name, there, expected);
     }
     return VJ_OK;
 }
@@ -222,7 +232,8 @@ vj_status vj_weights_digest(vj_weights *w, char hex[65])
     return status;
 }
 
-// ---- our own checkpoints ----------------------------------------------------------------------------------------------
+// ---- our own checkpoints
+// ----------------------------------------------------------------------------------------------
 static vj_status read_checkpoint(vj_weights *w, const char *name, vj_state_kind kind, float *out, int64_t count)
 {
     return vj_checkpoint_read_param(w->file, name, kind, out, count);
@@ -248,6 +259,11 @@ vj_status vj_weights_open_checkpoint(vj_weights *w, const char *ref)
     w->facts.step = s->step;
     w->facts.adam_step = s->adam_step;
     w->facts.moments = true;
+    for (int n = 0; n < 2; n++) {
+        for (int kind = VJ_STATE_EXP_AVG; kind <= VJ_STATE_EXP_AVG_SQ; kind++) {
+            w->facts.moments = w->facts.moments && vj_checkpoint_has(c, networks[n], (vj_state_kind)kind);
+        }
+    }
     for (int n = 0; n < 3; n++) {
         const vj_layout *l = vj_checkpoint_layout(c, networks[n]);
         for (int p = 0; p < l->n_params; p++) {

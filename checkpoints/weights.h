@@ -1,6 +1,6 @@
-// One door to weights in any format: our own checkpoints, Hugging Face folders, safetensors files, and the published .pt
-// files. Tensors go by their official names with the network in front ("encoder.blocks.0.attn.qkv.weight"); what a format
-// stores otherwise (query, key and value apart; mask tokens stacked) is put together while reading.
+// One door to weights in any format: our own checkpoints, Hugging Face folders, safetensors files, and the published
+// .pt files. Tensors go by their official names with the network in front ("encoder.blocks.0.attn.qkv.weight"); what a
+// format stores otherwise (query, key and value apart; mask tokens stacked) is put together while reading.
 #ifndef VJ_CHECKPOINTS_WEIGHTS_H
 #define VJ_CHECKPOINTS_WEIGHTS_H
 
@@ -25,8 +25,8 @@ typedef struct vj_weights_facts {
 } vj_weights_facts;
 
 // `ref`: RUN, RUN@STEP, RUN@recommended, a checkpoint directory, a folder with config.json and model.safetensors, a
-// .safetensors file, a .pt/.pth/.pth.tar/.bin file. With `strict`, tensors that no V-JEPA 2 model has are an error (named);
-// pos_embed of old files is passed over always. A file with one encoder serves as both (contracts 5).
+// .safetensors file, a .pt/.pth/.pth.tar/.bin file. With `strict`, tensors that no V-JEPA 2 model has are an error
+// (named); pos_embed of old files is passed over always. A file with one encoder serves as both (contracts 5).
 // VJ_ERR_CONFIG: nothing there, or a format that is not understood; VJ_ERR_CHECKPOINT: damaged.
 vj_status vj_weights_open(vj_weights **out, const char *ref, bool strict) VJ_MUST_CHECK;
 void vj_weights_close(vj_weights **w);
@@ -36,11 +36,11 @@ const vj_weight *vj_weights_at(const vj_weights *w, int64_t index);      // by n
 const vj_weight *vj_weights_find(const vj_weights *w, const char *name); // NULL when absent
 // The number of mask tokens (0: the file has no predictor).
 int64_t vj_weights_mask_tokens(const vj_weights *w);
-// A whole tensor as float32. `kind`: VJ_STATE_EXP_AVG and VJ_STATE_EXP_AVG_SQ only when facts.moments; a tensor that has
-// none in the file reads as zeros.
+// A whole tensor as float32. `kind`: VJ_STATE_EXP_AVG and VJ_STATE_EXP_AVG_SQ only when facts.moments; a tensor that
+// has none in the file reads as zeros.
 vj_status vj_weights_read(vj_weights *w, const char *name, vj_state_kind kind, float *out, int64_t count) VJ_MUST_CHECK;
-// Shapes and names against the layouts of a model: the first missing or mis-shaped tensor is VJ_ERR_CONFIG, with what is
-// there and what was expected. `layout` of "encoder", "predictor" or "target_encoder".
+// Shapes and names against the layouts of a model: the first missing or mis-shaped tensor is VJ_ERR_CONFIG, with what
+// is there and what was expected. `layout` of "encoder", "predictor" or "target_encoder".
 vj_status vj_weights_fit(const vj_weights *w, const char *network, const vj_layout *layout) VJ_MUST_CHECK;
 // SHA-256 over names, shapes and bytes of all parameters: what a run was initialised from.
 vj_status vj_weights_digest(vj_weights *w, char hex[65]) VJ_MUST_CHECK;

@@ -1,5 +1,5 @@
-// The published .pt files: dictionaries encoder, predictor, target_encoder under "module.backbone.", and the state of AdamW
-// by number (spec/pretrain.md 9.1).
+// The published .pt files: dictionaries encoder, predictor, target_encoder under "module.backbone.", and the state of
+// AdamW by number (spec/pretrain.md 9.1).
 
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +29,8 @@ static bool official_name(const char *path, char out[160])
     const char *slash = strchr(path, '/');
     if (!slash || strchr(slash + 1, '/')) return false;
     for (int i = 0; i < 3; i++) {
-        if (strlen(networks[i]) != (size_t)(slash - path) || strncmp(path, networks[i], strlen(networks[i])) != 0) continue;
+        if (strlen(networks[i]) != (size_t)(slash - path) || strncmp(path, networks[i], strlen(networks[i])) != 0)
+            continue;
         const char *rest = slash + 1;
         if (vj_str_starts(rest, "module.")) rest += 7;
         if (vj_str_starts(rest, "backbone.")) rest += 9;
@@ -48,11 +49,11 @@ static int64_t entry_of(const vj_weights *w, const char *name)
     return -1;
 }
 
-static int64_t count_of(const vj_weights *w, const char *pattern)
+static int64_t count_of(const vj_weights *w, const char *list, const char *leaf)
 {
     for (int64_t n = 0;; n++) {
         char name[120];
-        vj_format(name, sizeof name, pattern, (long long)n);
+        vj_format(name, sizeof name, "%s.%lld%s", list, (long long)n, leaf);
         if (entry_of(w, name) < 0) return n;
     }
 }
@@ -70,8 +71,11 @@ static void number_one(void *context, int64_t index, const char *name)
         const int64_t tensor = vj_pt_find(k->f, path);
         if (tensor < 0) continue;   // a mask token that never had a gradient
         if (vj_pt_at(k->f, tensor)->count != k->w->entries[at].w.count) {
-            k->status = vj_fail(VJ_ERR_CONFIG, "%s: %s has %lld elements, %s has %lld: the optimiser's parameters are in another order than published",
-                                k->w->facts.path, path, (long long)vj_pt_at(k->f, tensor)->count, name, (long long)k->w->entries[at].w.count);
+            k->status = vj_fail(
+                VJ_ERR_CONFIG,
+                "%s: %s has %lld elements, %s has %lld: the optimiser's parameters are in another order than published",
+                k->w->facts.path, path, (long long)vj_pt_at(k->f, tensor)->count, name,
+                (long long)k->w->entries[at].w.count);
             return;
         }
         k->w->entries[at].moments[i] = tensor;
@@ -90,16 +94,17 @@ static vj_status read_adam_step(vj_weights *w, vj_pt *f)
     } else {
         (void)vj_pt_number(f, "opt/state/0/step", &v);
     }
-    VJ_CHECK(v >= 0 && v <= 0x1p53 && v == floor(v), VJ_ERR_CONFIG, "%s: opt/state/0/step is %g; a whole number was expected", w->facts.path, v);
+    VJ_CHECK(v >= 0 && v <= 0x1p53 && v == floor(v), VJ_ERR_CONFIG,
+             "%s: opt/state/0/step is %g; a whole number was expected", w->facts.path, v);
     w->facts.adam_step = (int64_t)v;
     return VJ_OK;
 }
 
 static vj_status map_moments(vj_weights *w, vj_pt *f)
 {
-    const vj_official_sizes sizes = { .depth = count_of(w, "encoder.blocks.%lld.norm1.weight"),
-                                      .pred_depth = count_of(w, "predictor.predictor_blocks.%lld.norm1.weight"),
-                                      .mask_tokens = count_of(w, "predictor.mask_tokens.%lld") };
+    const vj_official_sizes sizes = { .depth = count_of(w, "encoder.blocks", ".norm1.weight"),
+                                      .pred_depth = count_of(w, "predictor.predictor_blocks", ".norm1.weight"),
+                                      .mask_tokens = count_of(w, "predictor.mask_tokens", "") };
     if (sizes.depth == 0 || sizes.pred_depth == 0) return VJ_OK;
     numbering k = { .w = w, .f = f, .status = VJ_OK };
     vj_official_order(&sizes, number_one, &k);
@@ -121,7 +126,8 @@ vj_status vj_weights_open_pt(vj_weights *w, const char *file, bool strict)
         char name[160];
         if (!official_name(t->path, name)) {
             const bool known = vj_str_starts(t->path, "opt/") || vj_str_starts(t->path, "scaler/");
-            VJ_CHECK(known || !strict, VJ_ERR_CONFIG, "%s: tensor '%s' is none of a V-JEPA 2 checkpoint's", file, t->path);
+            VJ_CHECK(known || !strict, VJ_ERR_CONFIG, "%s: tensor '%s' is none of a V-JEPA 2 checkpoint's", file,
+                     t->path);
         } else if (vj_str_ends(name, "pos_embed")) {
             vj_log(VJ_INFO, "weights", "%s: tensor '%s' of an old file is passed over", file, t->path);
         } else {

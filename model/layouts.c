@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/base/hash.h"
 #include "runtime/base/str.h"
 
 int64_t vj_model_encoder_params(const vj_model_config *m)
@@ -135,4 +136,24 @@ vj_status vj_predictor_layout(vj_layout **out, const vj_model_config *m, int64_t
         block(&k, "predictor_blocks", i, q, 4 * q);
     }
     return finish(&k, out);
+}
+
+void vj_model_digest(const vj_layout *encoder, const vj_layout *predictor, char hex[65])
+{
+    const vj_layout *const layouts[] = { encoder, predictor };
+    vj_sha256 h;
+    unsigned char digest[32];
+    vj_sha256_start(&h);
+    for (int n = 0; n < 2; n++) {
+        const vj_layout *l = layouts[n];
+        for (int p = 0; p < l->n_params; p++) {
+            char line[256];
+            int at = snprintf(line, sizeof line, "%s.%s", l->network, l->params[p].name);
+            for (int i = 0; i < l->params[p].rank; i++)
+                at += snprintf(line + at, sizeof line - (size_t)at, " %lld", (long long)l->params[p].shape[i]);
+            vj_sha256_add(&h, line, (size_t)at + 1);
+        }
+    }
+    vj_sha256_end(&h, digest);
+    vj_hex(hex, digest, 32);
 }

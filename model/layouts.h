@@ -27,4 +27,7 @@ int64_t vj_model_quantum(const vj_model_config *m);   // model.shard_quantum, or
 int64_t vj_model_encoder_params(const vj_model_config *m);
 int64_t vj_model_predictor_params(const vj_model_config *m, int64_t mask_tokens);
 
+// SHA-256 over names and shapes of all parameters: two models with equal digests can exchange checkpoints.
+void vj_model_digest(const vj_layout *encoder, const vj_layout *predictor, char hex[65]);
+
 #endif

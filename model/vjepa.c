@@ -301,24 +301,7 @@ vj_status vj_vjepa_init(vj_vjepa *m, uint64_t seed)
     return status;
 }
 
-void vj_vjepa_digest(const vj_vjepa *m, char hex[65])
-{
-    vj_sha256 h;
-    unsigned char digest[32];
-    vj_sha256_start(&h);
-    for (int n = VJ_ENCODER; n <= VJ_PREDICTOR; n++) {
-        const vj_layout *l = vj_vjepa_layout(m, (vj_network)n);
-        for (int p = 0; p < l->n_params; p++) {
-            char line[256];
-            int at = snprintf(line, sizeof line, "%s.%s", l->network, l->params[p].name);
-            for (int i = 0; i < l->params[p].rank; i++)
-                at += snprintf(line + at, sizeof line - (size_t)at, " %lld", (long long)l->params[p].shape[i]);
-            vj_sha256_add(&h, line, (size_t)at + 1);
-        }
-    }
-    vj_sha256_end(&h, digest);
-    vj_hex(hex, digest, 32);
-}
+void vj_vjepa_digest(const vj_vjepa *m, char hex[65]) { vj_model_digest(m->encoder_layout, m->predictor_layout, hex); }
 
 // ---- a step -------------------------------------------------------------------------------------------------------
 vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots)

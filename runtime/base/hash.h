@@ -1,4 +1,5 @@
-// Digests. SHA-256 names things, XXH3-64 guards our own files, CRC-32C guards samples, CRC-32 (zlib's) is for zip archives and goldens.
+// Digests. SHA-256 names things, XXH3-64 guards our own files, CRC-32C guards samples, CRC-32 (zlib's) is for zip
+// archives and goldens.
 #ifndef VJ_RUNTIME_BASE_HASH_H
 #define VJ_RUNTIME_BASE_HASH_H
 
