@@ -19,8 +19,13 @@ static const vj_config_part parts[] = {
     { vj_monitor_fields, offsetof(vj_run_config, monitor) },
 };
 
+// A text that is looked for under a name of its own, as if it were a built-in file.
+static const char text_name[] = "@text";
+static const char *text_now;
+
 static const char *find_builtin(const char *name)
 {
+    if (text_now && strcmp(name, text_name) == 0) return text_now;
     for (const vj_embedded_config *e = vj_embedded_configs; e->name; e++) {
         if (strcmp(e->name, name) == 0) return e->text;
     }
@@ -201,5 +206,14 @@ vj_status vj_run_config_load(vj_run_config *out, vj_config **config, const char 
         status = vj_config_problems(*config);
     }
     if (status != VJ_OK) vj_config_destroy(config);
+    return status;
+}
+
+vj_status vj_run_config_from_text(vj_run_config *out, vj_config **config, const char *text, const char *origin)
+{
+    text_now = text;
+    vj_status status = vj_run_config_load(out, config, text_name, NULL, 0);
+    text_now = NULL;
+    if (status != VJ_OK) vj_context("reading the configuration of %s", origin);
     return status;
 }

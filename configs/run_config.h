@@ -22,6 +22,10 @@ typedef struct vj_run_config {
 vj_status vj_run_config_load(vj_run_config *out, vj_config **config, const char *path, const char *const *overrides,
                              int n_overrides) VJ_MUST_CHECK;
 
+// The same from a text, such as the resolved configuration inside of a checkpoint; `origin` is named in messages.
+vj_status vj_run_config_from_text(vj_run_config *out, vj_config **config, const char *text,
+                                  const char *origin) VJ_MUST_CHECK;
+
 // Stages of a run, at least 1, and the one that the step after `step` finished ones belongs to (0-based).
 int vj_stage_count(const vj_run_config *config);
 int vj_stage_at(const vj_run_config *config, int64_t step);

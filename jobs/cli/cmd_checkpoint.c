@@ -1,10 +1,12 @@
-// vjepa checkpoint ls|show|verify|hash REF.
+// vjepa checkpoint ls|show|verify|hash REF; the other subcommands are in cmd_checkpoint_formats.c.
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "checkpoints/checkpoint.h"
+#include "checkpoints/pins.h"
+#include "jobs/cli/cmd_checkpoint.h"
 #include "jobs/cli/commands.h"
 #include "runtime/base/clock.h"
 
@@ -25,7 +27,7 @@ static vj_status parse(vj_args *args, const char *command, const char *positiona
 }
 
 // ---- ls ----------------------------------------------------------------------------------------------------------------
-static void list_json(const char *run, const vj_checkpoint_info *infos, int64_t count)
+static void list_json(const char *run, const vj_checkpoint_info *infos, int64_t count, const vj_pins *pins)
 {
     vj_json_writer w = { .pretty = true };
     vj_json_begin_object(&w, NULL);
@@ -44,6 +46,9 @@ static void list_json(const char *run, const vj_checkpoint_info *infos, int64_t 
         } else {
             vj_json_put_text(&w, "problem", infos[i].problem);
         }
+        const vj_pin *pin = vj_pins_find(pins, infos[i].step);
+        vj_json_put_bool(&w, "pinned", pin != NULL);
+        if (pin) vj_json_put_text(&w, "why", pin->why);
         vj_json_end_object(&w);
     }
     vj_json_end_array(&w);
@@ -51,15 +56,17 @@ static void list_json(const char *run, const vj_checkpoint_info *infos, int64_t 
     vj_cli_print_json(&w);
 }
 
-static void list_text(const vj_checkpoint_info *infos, int64_t count)
+static void list_text(const vj_checkpoint_info *infos, int64_t count, const vj_pins *pins)
 {
     printf("%-10s %-10s %-10s %9s  %-20s %s\n", "step", "phase", "schedule", "size", "written", "directory");
     for (int64_t i = 0; i < count; i++) {
         char bytes[24];
         vj_bytes_text(bytes, (double)infos[i].bytes);
         if (infos[i].valid) {
-            printf("%-10lld %-10s %-10s %9s  %-20s %s\n", (long long)infos[i].step, infos[i].phase,
-                   infos[i].schedule_phase, bytes, infos[i].written, infos[i].path);
+            const vj_pin *pin = vj_pins_find(pins, infos[i].step);
+            printf("%-10lld %-10s %-10s %9s  %-20s %s%s%s%s\n", (long long)infos[i].step, infos[i].phase,
+                   infos[i].schedule_phase, bytes, infos[i].written, infos[i].path, pin ? "  pinned" : "",
+                   pin && pin->why[0] ? ": " : "", pin ? pin->why : "");
         } else {
             printf("%-10lld damaged: %s\n", (long long)infos[i].step, infos[i].problem);
         }
@@ -71,18 +78,22 @@ static vj_status checkpoint_ls(int argc, char **argv)
     bool json = false, done;
     const vj_option options[] = { VJ_OPT_JSON(&json), { NULL, VJ_OPT_END, NULL, NULL, NULL } };
     vj_args args;
-    VJ_TRY(parse(&args, "checkpoint ls", "RUN",
-                 "The checkpoints of a run directory, oldest first; those whose manifest is damaged are named.\n"
-                 "JSON: run, checkpoints [step, path, valid, phase, schedule, bytes, written, or problem].",
-                 options, argc, argv, &done));
+    VJ_TRY(
+        parse(&args, "checkpoint ls", "RUN",
+              "The checkpoints of a run directory, oldest first; those whose manifest is damaged are named.\n"
+              "JSON: run, checkpoints [step, path, valid, phase, schedule, bytes, written, or problem; pinned, why].",
+              options, argc, argv, &done));
     if (done) return VJ_OK;
     vj_checkpoint_info *infos = NULL;
     int64_t count = 0;
     VJ_TRY(vj_checkpoint_list(args.positional[0], &infos, &count));
-    if (json) list_json(args.positional[0], infos, count);
-    else list_text(infos, count);
+    vj_pins pins = { 0 };
+    const vj_status status = vj_pins_read(args.positional[0], &pins);
+    if (status == VJ_OK && json) list_json(args.positional[0], infos, count, &pins);
+    else if (status == VJ_OK) list_text(infos, count, &pins);
+    vj_pins_free(&pins);
     free(infos);
-    return VJ_OK;
+    return status;
 }
 
 // ---- show --------------------------------------------------------------------------------------------------------------
@@ -247,6 +258,12 @@ static const vj_command subcommands[] = {
     { "show", checkpoint_show, "what a checkpoint holds" },
     { "verify", checkpoint_verify, "every byte against its checksum" },
     { "hash", checkpoint_hash, "one line that names every bit of the state" },
+    { "diff", vj_checkpoint_diff, "two checkpoints or files, tensor by tensor" },
+    { "export", vj_checkpoint_export, "weights for other programs: Hugging Face's format or the published one" },
+    { "import", vj_checkpoint_import, "a checkpoint from such files" },
+    { "prune", vj_checkpoint_prune, "remove checkpoints of a run" },
+    { "pin", vj_checkpoint_pin, "keep a checkpoint for ever" },
+    { "unpin", vj_checkpoint_unpin, "let it go again" },
     { NULL, NULL, NULL },
 };
 

@@ -91,11 +91,25 @@ vj_status vj_trainer_save(vj_trainer *t)
     return VJ_OK;
 }
 
+bool vj_trainer_has_moments(const vj_checkpoint *from)
+{
+    for (int i = 0; i < PARTS; i++) {
+        if (!vj_checkpoint_has(from, part_table[i].name, part_table[i].kind)) return false;
+    }
+    return true;
+}
+
+// Moments that are not there stay zero, as in a new model.
 vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from)
 {
     part_list list;
+    const bool moments = vj_trainer_has_moments(from);
     VJ_TRY(part_list_make(&list, t->model));
-    vj_status status = vj_checkpoint_load(from, list.parts, list.n, vj_vjepa_stream(t->model));
+    int n = 0;
+    for (int i = 0; i < list.n; i++) {
+        if (moments || list.parts[i].kind == VJ_STATE_PARAM) list.parts[n++] = list.parts[i];
+    }
+    vj_status status = vj_checkpoint_load(from, list.parts, n, vj_vjepa_stream(t->model));
     part_list_free(&list);
     return status;
 }

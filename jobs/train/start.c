@@ -163,11 +163,14 @@ static vj_status branch(vj_trainer *t)
     const vj_run_state *s = vj_checkpoint_state(t->start);
     VJ_TRY(check_model(t, t->start));
     VJ_TRY(vj_trainer_load(t, t->start));
+    if (!vj_trainer_has_moments(t->start)) {
+        vj_log(VJ_INFO, "train", "%s holds weights alone: Adam's moments start at zero", vj_checkpoint_path(t->start));
+    }
     t->state.adam_step = s->adam_step;
     t->state.cursor = s->cursor;
     t->data = (vj_loader_state){ .cursor = s->cursor, .step = 0, .plan_digest = s->plan_digest,
                                  .catalog_digest = s->catalog_digest, .quarantine_digest = s->quarantine_digest };
-    t->data_known = true;
+    t->data_known = strcmp(s->phase, "import") != 0;   // imported weights know no data
     vj_log(VJ_INFO, "train", "cooling down from %s (step %lld, %s phase)", vj_checkpoint_path(t->start), (long long)s->step, s->schedule_phase);
     return keep_quarantine(t, s);
 }

@@ -73,6 +73,7 @@ typedef struct vj_step_report {
 vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out) VJ_MUST_CHECK;
 // save.c
 vj_status vj_trainer_save(vj_trainer *t) VJ_MUST_CHECK;
+bool vj_trainer_has_moments(const vj_checkpoint *from);   // false: imported weights without an optimiser's state
 vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from) VJ_MUST_CHECK;
 // report.c: metrics line, held-out figures, summary.
 vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *report, bool with_held_out) VJ_MUST_CHECK;

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 problems=$(mktemp)
 trap 'rm -f "$problems"' EXIT
-rooms=(runtime parallel model data checkpoints configs jobs)
+rooms=(runtime parallel model data checkpoints configs evals jobs)
 mapfile -t files < <(for room in "${rooms[@]}"; do [ ! -d "$room" ] || find "$room" -name '*.[ch]'; done | sort)
 mapfile -t tests < <(find tests -name '*.[ch]' | sort)
 [ ${#files[@]} -gt 50 ] || { echo "found only ${#files[@]} sources: is this the repository?"; exit 1; }
@@ -24,7 +24,8 @@ BEGIN {
   may["model"] = may["checkpoints"] = "runtime parallel"
   may["data"] = "runtime"
   may["configs"] = "runtime model data"
-  may["jobs"] = "runtime parallel model data checkpoints configs"
+  may["evals"] = "runtime parallel model data checkpoints configs"
+  may["jobs"] = "runtime parallel model data checkpoints configs evals"
   # The same inside runtime; backends.c, the last file of the room, sees all.
   inside["base"] = ""
   inside["log"] = inside["config"] = "base"

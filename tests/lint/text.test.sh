@@ -19,13 +19,13 @@ for f in "${files[@]}"; do
   [ ! -s "$f" ] || [ -z "$(tail -c 1 "$f")" ] || echo "$f: the last line has no end" >> "$problems"
 done
 
-for room in runtime parallel model data checkpoints configs jobs tests; do
+for room in runtime parallel model data checkpoints configs evals jobs tests; do
   [ -d "$room" ] && [ -n "$(find "$room" -type f -print -quit)" ] || continue
   [ -s "$room/README.md" ] || echo "$room/README.md: missing: what the room owns, reading order, easy to get wrong" >> "$problems"
 done
 
 # Every VJ_ variable that the program reads is known to vj_env_check, and explained in runtime/README.md.
-for name in $(grep -rhoE 'getenv\("VJ_[A-Z_]+"\)' --include=*.c runtime parallel model data checkpoints configs jobs |
+for name in $(grep -rhoE 'getenv\("VJ_[A-Z_]+"\)' --include=*.c runtime parallel model data checkpoints configs evals jobs |
               grep -oE 'VJ_[A-Z_]+' | sort -u); do
   grep -q "\"$name\"" runtime/base/env.c || echo "runtime/base/env.c: $name is read somewhere but not known" >> "$problems"
   grep -q "\`$name\`" runtime/README.md 2> /dev/null || echo "runtime/README.md: $name is not explained" >> "$problems"

@@ -1,0 +1,69 @@
+# A trained checkpoint through the published format and back: the same bits, and the same cooldown. Weights through Hugging
+# Face's format, a cooldown from weights alone, pins and pruning.
+source tests/support/train_fixture.sh
+make_shards
+run=$scratch/run
+train_small "$run" --steps 20 > "$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
+heads=(--heads 2 --pred-heads 2)
+ck() { "$VJEPA" checkpoint "$@"; }
+expect() {   # expect CODE TEXT command ...
+  local code=$1 text=$2 status=0; shift 2
+  "$@" > "$scratch/out" 2>&1 || status=$?
+  [ $status = "$code" ] && grep -qE "$text" "$scratch/out" || { cat "$scratch/out"; fails "exit $status, not $code with '$text': $*"; }
+}
+cool() {   # cool RUN PARENT
+  "$VJEPA" cooldown quickstart-cooldown --run "$1" --from "$2" "data.dir=$shards" "${small[@]}" train.steps=6 optim.warmup=0 \
+    checkpoint.every=6 > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "cooldown from $2"; }
+}
+
+# Weights, moments and Adam's count come back; the data cursor is no part of the format.
+expect 0 "the published format" ck export "$run" --format official --out "$scratch/a.pt"
+expect 0 "with AdamW's state" ck import "$scratch/a.pt" --out "$scratch/b" "${heads[@]}"
+expect 0 "equal bit for bit" ck diff "$run" "$scratch/b"
+same=$(ck hash --per-tensor "$run" | grep -c ' float32 ')
+both=$( (ck hash --per-tensor "$run"; ck hash --per-tensor "$scratch/b") | grep ' float32 ' | sort | uniq -d | wc -l)
+[ "$same" = "$both" ] || fails "$both of $same tensors and moments came back"
+ck hash --per-tensor "$scratch/b" | grep -qx 'adam_step 20' || fails "Adam's count did not come back"
+
+# Hugging Face's folder: the target encoder by default; its import fills both.
+expect 0 "VJEPA2Model" ck export "$run" --format hf --out "$scratch/hf"
+expect 0 "its one encoder serves as both" ck import "$scratch/hf" --out "$scratch/c"
+expect 1 "encoder.blocks.0.attn.qkv.weight" ck diff "$run" "$scratch/hf"   # the online encoder is another
+expect 0 "" ck export "$run" --format hf --out "$scratch/hf-online" --key encoder
+expect 1 "encoder.norm.weight" ck diff "$scratch/hf" "$scratch/hf-online"
+expect 0 "" ck diff "$scratch/hf" "$scratch/hf-online" --tolerance 100
+expect 1 '"agreement": false' ck diff "$scratch/hf" "$scratch/hf-online" --json
+expect 1 "only in B" ck diff "$run" tests/golden/formats/hf
+
+# A cooldown from the import has the weights of the parent and takes steps; without moments it says so.
+cool "$scratch/cool-b" "$scratch/b"
+cool "$scratch/cool-c" "$scratch/c"
+grep -q "holds weights alone" "$scratch/cool-c/log.txt" || fails "a cooldown from weights alone does not say so"
+expect 2 "belongs to another model" "$VJEPA" cooldown quickstart-cooldown --run "$scratch/no" --from "$scratch/c" "data.dir=$shards" \
+  "${small[@]}" model.mask_tokens=7
+
+# What exists is not written over, and what is damaged is not exported.
+expect 2 "exists already" ck export "$run" --format hf --out "$scratch/hf"
+expect 2 "exists already" ck import "$scratch/hf" --out "$run"
+expect 2 "give --heads" ck import "$scratch/a.pt" --out "$scratch/none"
+cp -r "$run" "$scratch/broken"
+shard=$scratch/broken/ckpt/step-00000020/shard-00000-of-00001.h5
+printf 'x' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 2)) conv=notrunc status=none
+expect 74 "" ck export "$scratch/broken@20" --format hf --out "$scratch/none"
+[ ! -e "$scratch/none" ] || fails "a failed export or import left something"
+
+# Pins: neither training nor prune removes the checkpoint.
+expect 0 "is pinned" ck pin "$run@10" --why "before the change of data"
+train_small "$run" > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "training on"; }
+expect 0 "pinned: before the change of data" ck ls "$run"
+ls "$run/ckpt" | grep -q step-00000010 || fails "training removed a pinned checkpoint"
+expect 0 "would be removed" ck prune "$run" --keep 1 --dry-run
+before=$(ls "$run/ckpt")
+[ "$before" = "$(ls "$run/ckpt")" ] || fails "--dry-run removed something"
+expect 0 '"stays": true' ck prune "$run" --keep 1 --json
+[ "$(ls -d "$run"/ckpt/step-* | xargs -n1 basename | tr '\n' ' ')" = "step-00000010 step-00000060 " ] || { ls "$run/ckpt"; fails "prune left something else"; }
+expect 0 "no longer pinned" ck unpin "$run@10"
+expect 2 "is not pinned" ck unpin "$run@10"
+echo '{' > "$run/pins.json"
+expect 2 "nothing is removed while it cannot be read" ck prune "$run" --keep 1
+[ "$failures" = 0 ]
