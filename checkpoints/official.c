@@ -75,7 +75,8 @@ static int64_t walk(const vj_official_sizes *s, walker *k, int64_t first[VJ_OFFI
 }
 
 int64_t vj_official_order(const vj_official_sizes *s, void (*fn)(void *context, int64_t index, const char *name),
-                          void *context) {
+                          void *context)
+{
     int64_t first[VJ_OFFICIAL_GROUPS + 1];
     walker k = { .fn = fn, .context = context };
     return walk(s, &k, first);

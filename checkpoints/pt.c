@@ -97,7 +97,8 @@ static vj_status add_tensor(vj_pt *f, const vj_pk_tensor *t, const char *path)
 static vj_status walk(vj_pt *f, const vj_pk_value *v, char *path, size_t length, int depth);
 
 static vj_status walk_child(vj_pt *f, const vj_pk_value *v, char *path, size_t length, const char *key,
-                            size_t key_length, int depth) {
+                            size_t key_length, int depth)
+{
     const size_t slash = length > 0 ? 1 : 0;
     VJ_CHECK(length + slash + key_length < sizeof((vj_pt_tensor *)0)->path, VJ_ERR_CONFIG,
              "%s: a name below '%.60s' is too long", f->zip.path, path);
@@ -147,7 +148,8 @@ static vj_status walk(vj_pt *f, const vj_pk_value *v, char *path, size_t length,
     return VJ_OK;
 }
 
-static int by_path(const void *a, const void *b) {
+static int by_path(const void *a, const void *b)
+{
     return strcmp(((const entry *)a)->tensor.path, ((const entry *)b)->tensor.path);
 }
 
@@ -208,7 +210,8 @@ void vj_pt_close(vj_pt **file)
 }
 
 int64_t vj_pt_count(const vj_pt *f) { return f->n; }
-const vj_pt_tensor *vj_pt_at(const vj_pt *f, int64_t index) {
+const vj_pt_tensor *vj_pt_at(const vj_pt *f, int64_t index)
+{
     return index >= 0 && index < f->n ? &f->entries[index].tensor : NULL;
 }
 

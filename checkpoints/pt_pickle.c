@@ -214,7 +214,8 @@ static vj_status push_long(vj_pk *p)
 
 // ---- names
 // ------------------------------------------------------------------------------------------------------------
-static bool is(const char *text, size_t length, const char *want) {
+static bool is(const char *text, size_t length, const char *want)
+{
     return strlen(want) == length && memcmp(text, want, length) == 0;
 }
 

@@ -45,7 +45,8 @@ static void text(vj_pt_writer *w, const char *s)
     vj_str_add(&w->pickle, s);
 }
 
-static void name(vj_pt_writer *w, const char *module, const char *function) {
+static void name(vj_pt_writer *w, const char *module, const char *function)
+{
     vj_str_printf(&w->pickle, "c%s\n%s\n", module, function);
 }
 

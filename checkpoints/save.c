@@ -120,7 +120,8 @@ fail:
 
 // From the device through one block of host memory.
 static vj_status write_interval(saver *s, int fd, const char *path, const vj_state_part *state, int unit,
-                                vj_interval *v) {
+                                vj_interval *v)
+{
     const vj_tensor *t = &state->shards[unit];
     const size_t size = vj_dtype_size(t->dtype);
     const int64_t per_block = (int64_t)(VJ_CKPT_BLOCK / size), n = vj_count(t);

@@ -47,7 +47,8 @@ vj_status vj_weights_add_whole(vj_weights *w, const char *name, int rank, const 
     return VJ_OK;
 }
 
-static int by_name(const void *a, const void *b) {
+static int by_name(const void *a, const void *b)
+{
     return strcmp(((const vj_weight_entry *)a)->w.name, ((const vj_weight_entry *)b)->w.name);
 }
 
@@ -141,7 +142,8 @@ void vj_weights_close(vj_weights **weights)
 
 const vj_weights_facts *vj_weights_facts_of(const vj_weights *w) { return &w->facts; }
 int64_t vj_weights_count(const vj_weights *w) { return w->n; }
-const vj_weight *vj_weights_at(const vj_weights *w, int64_t index) {
+const vj_weight *vj_weights_at(const vj_weights *w, int64_t index)
+{
     return index >= 0 && index < w->n ? &w->entries[index].w : NULL;
 }
 

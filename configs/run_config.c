@@ -178,7 +178,6 @@ static void check_training(vj_config *c, const vj_run_config *r)
     }
     if (t->checkpoint_async) vj_config_problem(c, "checkpoint.async", "the asynchronous writer comes with ranks; use false");
     if (t->parallel_tp != 1) vj_config_problem(c, "parallel.tp", "tensor parallelism is not there yet; use 1");
-    if (t->init_from[0]) vj_config_problem(c, "init.from", "starting from foreign weights is not there yet; to continue a run use the same command again, to anneal one `vjepa cooldown`");
     if (strcmp(t->device, "cpu") != 0 && strcmp(t->device, "ref") != 0 && strcmp(t->device, "far") != 0) {
         vj_config_problem(c, "device", "'%s' is none of cpu, ref, far", t->device);
     }

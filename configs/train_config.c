@@ -60,6 +60,6 @@ const vj_field vj_train_fields[] = {
       .help = "how ranks share the state; on one rank all are the same", .i = { 0, 0, 3 } },
     INT("parallel.tp", parallel_tp, 1, 1, 1024, FREE, "ranks that share one layer (only 1 today)"),
     { .key = "init.from", .kind = VJ_FIELD_TEXT, .offset = AT(init_from), .text = "",
-      .help = "weights to start from (comes with import; empty today)" },
+      .help = "weights to start from, with fresh optimiser state: RUN[@STEP], a folder of Hugging Face, a .safetensors or .pt file" },
     { .key = NULL, .kind = VJ_FIELD_END },
 };

@@ -33,7 +33,7 @@ typedef struct vj_train_config {
     int64_t held_out_constant;          // held_out.constant: training samples behind the best constant (>= 256)
     int parallel_mode;                  // parallel.mode: ddp | zero2 | fsdp | hsdp (one rank: all the same)
     int64_t parallel_tp;                // parallel.tp: 1
-    char init_from[VJ_TEXT_MAX];        // init.from: reserved, refused with a message until formats come
+    char init_from[VJ_TEXT_MAX];        // init.from: weights of step 0, "" for fresh ones
 } vj_train_config;
 
 extern const vj_field vj_train_fields[];

@@ -22,13 +22,13 @@ vj_status vj_checkpoint_export(int argc, char **argv)
     bool swap = false, json = false;
     int64_t heads = 0, pred_heads = 0;
     const vj_option options[] = {
-        {"format", VJ_OPT_TEXT, &format, "hf|official", "Hugging Face's VJEPA2Model, or the published .pt"},
-        {"out", VJ_OPT_TEXT, &out, "DIR|FILE", "hf: a new folder; official: a new file"},
-        {"key", VJ_OPT_TEXT, &key, "NETWORK", "hf: target_encoder (default) or encoder"},
+        { "format", VJ_OPT_TEXT, &format, "hf|official", "Hugging Face's VJEPA2Model, or the published .pt" },
+        { "out", VJ_OPT_TEXT, &out, "DIR|FILE", "hf: a new folder; official: a new file" },
+        { "key", VJ_OPT_TEXT, &key, "NETWORK", "hf: target_encoder (default) or encoder" },
         {"swap-mask-token", VJ_OPT_FLAG, &swap, NULL,
          "hf: tokens 0 and 1 change places: HF always predicts with 1, training uses 0"},
-        {"heads", VJ_OPT_INT, &heads, "N", "encoder heads, where the source does not say"},
-        {"pred-heads", VJ_OPT_INT, &pred_heads, "N", "predictor heads, where the source does not say"},
+        { "heads", VJ_OPT_INT, &heads, "N", "encoder heads, where the source does not say" },
+        { "pred-heads", VJ_OPT_INT, &pred_heads, "N", "predictor heads, where the source does not say" },
         VJ_OPT_JSON(&json),
         {NULL, VJ_OPT_END, NULL, NULL, NULL},
     };
@@ -177,11 +177,12 @@ static void put_differences(const vj_difference *list, int64_t n, double worst, 
 vj_status vj_checkpoint_diff(int argc, char **argv)
 {
     double tolerance = 0;
-    bool all = false, json = false;
+    bool all = false, weights = false, json = false;
     const vj_option options[] = {
         {"tolerance", VJ_OPT_FLOAT, &tolerance, "T",
          "largest relative difference of a tensor that is still agreement (default: 0)"},
-        {"all", VJ_OPT_FLAG, &all, NULL, "print equal tensors too"},
+        { "weights", VJ_OPT_FLAG, &weights, NULL, "weights alone; AdamW's moments are left out" },
+        { "all", VJ_OPT_FLAG, &all, NULL, "print equal tensors too" },
         VJ_OPT_JSON(&json),
         {NULL, VJ_OPT_END, NULL, NULL, NULL},
     };
@@ -206,7 +207,7 @@ vj_status vj_checkpoint_diff(int argc, char **argv)
     double worst = 0;
     vj_status status = vj_weights_open(&a, args.positional[0], false);
     if (status == VJ_OK) status = vj_weights_open(&b, args.positional[1], false);
-    if (status == VJ_OK) status = vj_diff(a, b, &list, &n, &worst);
+    if (status == VJ_OK) status = vj_diff(a, b, !weights, &list, &n, &worst);
     if (status == VJ_OK && json) put_differences(list, n, worst, tolerance);
     else if (status == VJ_OK) print_differences(list, n, tolerance, all);
     if (status == VJ_OK && !(worst <= tolerance))

@@ -14,6 +14,7 @@ typedef struct comparison {
     int64_t n, capacity;
     float *x, *y;
     double worst;
+    bool moments;
 } comparison;
 
 static vj_status add(comparison *c, const char *name, const char *problem, double max_abs, double relative)
@@ -57,7 +58,7 @@ static vj_status compare(comparison *c, const vj_weight *w, vj_state_kind kind)
 
 static vj_status compare_all(comparison *c)
 {
-    const bool moments = vj_weights_facts_of(c->a)->moments && vj_weights_facts_of(c->b)->moments;
+    const bool moments = c->moments && vj_weights_facts_of(c->a)->moments && vj_weights_facts_of(c->b)->moments;
     int64_t i = 0, k = 0;
     while (i < vj_weights_count(c->a) || k < vj_weights_count(c->b)) {
         const vj_weight *a = vj_weights_at(c->a, i), *b = vj_weights_at(c->b, k);
@@ -78,9 +79,9 @@ static vj_status compare_all(comparison *c)
     return VJ_OK;
 }
 
-vj_status vj_diff(vj_weights *a, vj_weights *b, vj_difference **out, int64_t *n, double *worst)
+vj_status vj_diff(vj_weights *a, vj_weights *b, bool moments, vj_difference **out, int64_t *n, double *worst)
 {
-    comparison c = { .a = a, .b = b };
+    comparison c = { .a = a, .b = b, .moments = moments };
     int64_t largest = 1;
     for (int64_t i = 0; i < vj_weights_count(a); i++)
         largest = vj_weights_at(a, i)->count > largest ? vj_weights_at(a, i)->count : largest;

@@ -54,19 +54,19 @@ static vj_status write_config(const exporter *x)
         const char *key;
         int64_t v;
     } numbers[] = {
-        {"patch_size", m->patch},
-        {"tubelet_size", m->tubelet},
-        {"crop_size", x->source->crop > 0 ? x->source->crop : 256},
-        {"frames_per_clip", x->source->frames > 0 ? x->source->frames : 64},
-        {"in_chans", 3},
-        {"hidden_size", m->width},
-        {"num_attention_heads", m->heads},
-        {"num_hidden_layers", m->depth},
-        {"pred_hidden_size", m->pred_width},
-        {"pred_num_attention_heads", m->pred_heads},
-        {"pred_num_hidden_layers", m->pred_depth},
-        {"pred_num_mask_tokens", x->source->mask_tokens},
-        {"num_pooler_layers", 3},
+        { "patch_size", m->patch },
+        { "tubelet_size", m->tubelet },
+        { "crop_size", x->source->crop > 0 ? x->source->crop : 256 },
+        { "frames_per_clip", x->source->frames > 0 ? x->source->frames : 64 },
+        { "in_chans", 3 },
+        { "hidden_size", m->width },
+        { "num_attention_heads", m->heads },
+        { "num_hidden_layers", m->depth },
+        { "pred_hidden_size", m->pred_width },
+        { "pred_num_attention_heads", m->pred_heads },
+        { "pred_num_hidden_layers", m->pred_depth },
+        { "pred_num_mask_tokens", x->source->mask_tokens },
+        { "num_pooler_layers", 3 },
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) vj_json_put_i64(&w, numbers[i].key, numbers[i].v);
     vj_json_put_f64(&w, "mlp_ratio", ratio_of(m->hidden, m->width));
@@ -91,7 +91,8 @@ static vj_status write_config(const exporter *x)
 // ---- what is written
 // --------------------------------------------------------------------------------------------------
 static vj_status add(exporter *x, const char *name, const vj_weight *from, int rank, const int64_t *shape,
-                     int64_t first, int64_t count) {
+                     int64_t first, int64_t count)
+{
     if (x->n == x->capacity) {
         const int64_t n = x->capacity > 0 ? 2 * x->capacity : 1024;
         out_tensor *grown = realloc(x->list, (size_t)n * sizeof *grown);
@@ -129,7 +130,8 @@ static vj_status add_weight(exporter *x, const vj_weight *w)
     return VJ_OK;
 }
 
-static int by_name(const void *a, const void *b) {
+static int by_name(const void *a, const void *b)
+{
     return strcmp(((const out_tensor *)a)->name, ((const out_tensor *)b)->name);
 }
 

@@ -26,7 +26,9 @@ typedef struct vj_difference {
     const char *problem;        // NULL, "only in A", "only in B", "other shape"
     double max_abs, relative;   // largest difference, and L2 of the difference over L2 of A
 } vj_difference;
-// Every tensor of both, by name; free() *out. *worst is the largest relative difference (infinite when one is missing).
-vj_status vj_diff(vj_weights *a, vj_weights *b, vj_difference **out, int64_t *n, double *worst) VJ_MUST_CHECK;
+// Every tensor of both, by name, with `moments` those of AdamW where both have them; free() *out. *worst is the largest
+// relative difference (infinite when one is missing).
+vj_status vj_diff(vj_weights *a, vj_weights *b, bool moments, vj_difference **out, int64_t *n,
+                  double *worst) VJ_MUST_CHECK;
 
 #endif

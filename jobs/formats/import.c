@@ -106,10 +106,10 @@ static vj_status save(importer *x, vj_run_dir *run, const char *yaml, char path[
 {
     static const struct { const char *network; int layout; vj_state_kind kind;
     } table[PARTS] = {
-        {"encoder", 0, VJ_STATE_PARAM},        {"encoder", 0, VJ_STATE_EXP_AVG},
-        {"encoder", 0, VJ_STATE_EXP_AVG_SQ},   {"predictor", 1, VJ_STATE_PARAM},
-        {"predictor", 1, VJ_STATE_EXP_AVG},    {"predictor", 1, VJ_STATE_EXP_AVG_SQ},
-        {"target_encoder", 2, VJ_STATE_PARAM},
+        { "encoder", 0, VJ_STATE_PARAM},        {"encoder", 0, VJ_STATE_EXP_AVG },
+        { "encoder", 0, VJ_STATE_EXP_AVG_SQ},   {"predictor", 1, VJ_STATE_PARAM },
+        { "predictor", 1, VJ_STATE_EXP_AVG},    {"predictor", 1, VJ_STATE_EXP_AVG_SQ },
+        { "target_encoder", 2, VJ_STATE_PARAM },
     };
     const vj_weights_facts *facts = vj_weights_facts_of(x->source->weights);
     int most = 0, n = 0;

@@ -221,18 +221,32 @@ static vj_status make_state(vj_trainer *t)
     bool found = false;
     if (t->run.resumed) VJ_TRY(resume_newest(t, &found));
     if (found) return VJ_OK;
-    if (!t->cooldown) return vj_vjepa_init(t->model, (uint64_t)t->config.train.seed);
-    VJ_CHECK(t->start != NULL, VJ_ERR_CHECKPOINT, "%s: the cooldown has no checkpoint of its own yet and its parent %s cannot be read",
-             t->run.path, t->run.parent);
+    if (!t->cooldown) {
+        VJ_TRY(vj_vjepa_init(t->model, (uint64_t)t->config.train.seed));
+        if (!t->config.train.init_from[0]) return VJ_OK;
+        VJ_CHECK(t->init != NULL, VJ_ERR_CONFIG, "%s: has no checkpoint yet, and init.from=%s cannot be read any more",
+                 t->run.path, t->config.train.init_from);
+        return vj_trainer_init_weights(t);
+    }
+    VJ_CHECK(t->start != NULL, VJ_ERR_CHECKPOINT,
+             "%s: the cooldown has no checkpoint of its own yet and its parent %s cannot be read", t->run.path,
+             t->run.parent);
     return branch(t);
 }
 
-// The target encoder as it was at step 0: made again from the seed, or read from the parent.
+// The target encoder as it was at step 0: made again from the seed, or read from the parent or the file it started
+// from.
 bool vj_trainer_start_param(void *trainer, int param, double *out)
 {
     vj_trainer *t = trainer;
     const vj_layout *layout = vj_vjepa_layout(t->model, VJ_TARGET_ENCODER);
     const vj_param *p = &layout->params[param];
+    if (t->config.train.init_from[0]) {
+        if (!t->init) return false;
+        if (vj_trainer_init_read(t, "target_encoder", p, out) == VJ_OK) return true;
+        vj_error_clear();
+        return false;
+    }
     if (!t->cooldown) {
         vj_init_param(layout, param, (uint64_t)t->config.train.seed, vj_device_real(t->device), out);
         return true;
@@ -259,6 +273,7 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     // The data is looked at before the run directory is made: a typing error in data.dir must not leave a run behind.
     vj_data_summary summary;
     VJ_TRY(vj_data_summary_read(t->config.data.dir, &summary));
+    VJ_TRY(vj_trainer_init_open(t, !request->fresh && vj_run_dir_exists(request->run)));
     VJ_TRY(open_run(t, request, parent, parent_step));
     VJ_TRY(make_model(t));
     VJ_TRY(make_state(t));
@@ -280,6 +295,7 @@ void vj_trainer_end(vj_trainer *t)
     vj_host_free(t->unit_norms);
     vj_device_close(&t->device);
     vj_checkpoint_destroy(&t->start);
+    vj_weights_close(&t->init);
     vj_run_dir_close(&t->run);
     vj_config_destroy(&t->origins);
     vj_str_free(&t->resolved);

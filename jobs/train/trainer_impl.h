@@ -3,6 +3,7 @@
 #define VJ_JOBS_TRAIN_TRAINER_IMPL_H
 
 #include "checkpoints/checkpoint.h"
+#include "checkpoints/weights.h"
 #include "jobs/train/held_out.h"
 #include "jobs/train/monitor.h"
 #include "jobs/train/run_dir.h"
@@ -35,6 +36,7 @@ typedef struct vj_trainer {
     vj_metrics *metrics;
     vj_sinks *sinks;               // where figures go besides metrics.jsonl
     vj_checkpoint *start;          // cooldown: the parent checkpoint (read only), for "moved from its start"
+    vj_weights *init;              // init.from: the weights of step 0, NULL without or when they cannot be read any more
     char *quarantine;              // of the checkpoint the state came from, as JSON text
 
     vj_run_state state;
@@ -75,6 +77,10 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out) VJ_MUST_CHECK;
 vj_status vj_trainer_save(vj_trainer *t) VJ_MUST_CHECK;
 bool vj_trainer_has_moments(const vj_checkpoint *from);   // false: imported weights without an optimiser's state
 vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from) VJ_MUST_CHECK;
+// init_from.c: opens and checks what init.from names, before anything is written; for a run that exists it may be gone.
+vj_status vj_trainer_init_open(vj_trainer *t, bool exists) VJ_MUST_CHECK;
+vj_status vj_trainer_init_weights(vj_trainer *t) VJ_MUST_CHECK;   // into the model, which was initialised before
+vj_status vj_trainer_init_read(vj_trainer *t, const char *network, const vj_param *p, double *out) VJ_MUST_CHECK;
 // report.c: metrics line, held-out figures, summary.
 vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *report, bool with_held_out) VJ_MUST_CHECK;
 vj_status vj_trainer_summary(vj_trainer *t, const char *outcome) VJ_MUST_CHECK;

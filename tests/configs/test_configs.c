@@ -235,7 +235,6 @@ static void rules_across_rooms(void **state)
     assert_fails(LOAD("quickstart", "device=cuda"), VJ_ERR_CONFIG, "device: 'cuda' is none of cpu, ref, far");
     assert_fails(LOAD("quickstart", "checkpoint.async=true"), VJ_ERR_CONFIG, "checkpoint.async");
     assert_fails(LOAD("quickstart", "parallel.tp=2"), VJ_ERR_CONFIG, "parallel.tp");
-    assert_fails(LOAD("quickstart", "init.from=x"), VJ_ERR_CONFIG, "init.from");
     assert_fails(LOAD("quickstart", "model.preset=vit_lagre"), VJ_ERR_CONFIG, "vit_large");
     assert_fails(load("quickstrat", 0, NULL), VJ_ERR_CONFIG, "quickstrat: no such file");
     assert_fails(LOAD("quickstart", "train.batch=15", "data.crop=72", "data.fpc=[9]"), VJ_ERR_CONFIG, "3 problems");

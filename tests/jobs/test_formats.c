@@ -151,7 +151,7 @@ static void equal_weights(const char *a, const char *b)
     double worst = 1;
     OK(vj_weights_open(&x, a, true));
     OK(vj_weights_open(&y, b, true));
-    OK(vj_diff(x, y, &list, &n, &worst));
+    OK(vj_diff(x, y, true, &list, &n, &worst));
     assert_true(n > 70 && worst == 0);
     free(list);
     vj_weights_close(&x);
@@ -401,10 +401,10 @@ static void missing_and_mis_shaped(void **state)
          2,
          {24, 24},
          "of query, key and value for encoder.blocks.0.attn.qkv.weight only 1"},
-        {"encoder.layer.0.attention.key.weight", 2, {24, 24}, "only 1 are there"},
-        {"predictor.embeddings.mask_tokens", 2, {3, 24}, "no stack of mask tokens"},
-        {"lm_head.weight", 2, {3, 24}, "'lm_head.weight' is none of V-JEPA 2's"},
-        {"predictor.norm.weight", 1, {24}, "holds no encoder"},
+        { "encoder.layer.0.attention.key.weight", 2, {24, 24}, "only 1 are there" },
+        { "predictor.embeddings.mask_tokens", 2, {3, 24}, "no stack of mask tokens" },
+        { "lm_head.weight", 2, {3, 24}, "'lm_head.weight' is none of V-JEPA 2's" },
+        { "predictor.norm.weight", 1, {24}, "holds no encoder" },
     };
     for (size_t i = 0; i < sizeof one / sizeof one[0]; i++) {
         int64_t n = 1;

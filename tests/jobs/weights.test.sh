@@ -39,8 +39,27 @@ expect 1 "only in B" ck diff "$run" tests/golden/formats/hf
 cool "$scratch/cool-b" "$scratch/b"
 cool "$scratch/cool-c" "$scratch/c"
 grep -q "holds weights alone" "$scratch/cool-c/log.txt" || fails "a cooldown from weights alone does not say so"
-expect 2 "belongs to another model" "$VJEPA" cooldown quickstart-cooldown --run "$scratch/no" --from "$scratch/c" "data.dir=$shards" \
+expect 2 "belongs to another model" "$VJEPA" cooldown quickstart-cooldown --run "$scratch/other" --from "$scratch/c" "data.dir=$shards" \
   "${small[@]}" model.mask_tokens=7
+
+# init.from: step 0 has the weights of any format; moments and data start anew; a run that exists goes on without the file.
+cp -r "$scratch/hf" "$scratch/hf-moved"
+for from in "$run" "$scratch/a.pt" "$scratch/hf-moved"; do
+  new=$scratch/new-$(basename "$from")
+  train_small "$new" "init.from=$from" --steps 0 > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "init.from=$from"; }
+  expect 0 "equal bit for bit" ck diff "$new@0" "$from" --weights
+  ck hash --per-tensor "$new@0" | grep -qx 'adam_step 0' || fails "init.from=$from took Adam's count"
+done
+rm -r "$scratch/hf-moved"
+train_small "$new" "init.from=$scratch/hf-moved" --steps 12 > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "resuming without the file"; }
+grep -q "cannot be used any more" "$scratch/log" || fails "a missing file of init.from is not said"
+start() { "$VJEPA" pretrain quickstart --run "$scratch/no" "data.dir=$shards" "${small[@]}" "$@"; }
+expect 2 "has 2 mask tokens, this run 7.*say model.mask_tokens=2" start "init.from=$run" model.mask_tokens=7
+expect 2 "was made with 2 heads, this run has model.heads=1" start "init.from=$scratch/hf" model.heads=1
+expect 2 "encoder.blocks.0.mlp.fc1.weight is \[96,48\], this model's is \[64,48\]" start "init.from=$scratch/a.pt" model.hidden=64
+expect 2 "a cooldown starts from --from" "$VJEPA" cooldown quickstart-cooldown --run "$scratch/no" --from "$run" "data.dir=$shards" \
+  "${small[@]}" train.steps=6 optim.warmup=0 "init.from=$scratch/hf"
+[ ! -e "$scratch/no" ] || fails "a run that could not start left a directory"
 
 # What exists is not written over, and what is damaged is not exported.
 expect 2 "exists already" ck export "$run" --format hf --out "$scratch/hf"
