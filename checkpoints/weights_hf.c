@@ -231,6 +231,7 @@ static vj_status add_index(vj_weights *w, set *s, const char *dir, const vj_json
         if (k < s->n) continue;
         char full[1300];
         vj_path_join(full, sizeof full, dir, file);
+        VJ_CHECK(vj_path_exists(full), VJ_ERR_CONFIG, "%s: is missing (%s names it)", full, path);
         VJ_TRY(add_file(w, s, full, file));
     }
     for (int64_t i = 0; i < vj_json_count(map); i++) {

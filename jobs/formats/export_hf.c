@@ -12,7 +12,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/str.h"
 
-static const int64_t file_bytes = INT64_C(5000000000);   // as transformers splits
+static const int64_t file_bytes = INT64_C(5000000000);
 
 // One tensor of the export: elements [first, first + count) of an official one.
 typedef struct out_tensor {
@@ -151,9 +151,10 @@ static vj_status make_list(exporter *x)
     VJ_TRY(add(x, name, &stack, 4, (const int64_t[]){ tokens, 1, 1, q }, 0, tokens * q));
     qsort(x->list, (size_t)x->n, sizeof *x->list, by_name);
     int64_t bytes = 0;
+    const int64_t most = x->options->file_bytes > 0 ? x->options->file_bytes : file_bytes;
     for (int64_t i = 0; i < x->n; i++) {
         const int64_t more = x->list[i].count * 4;
-        if (bytes > 0 && bytes + more > file_bytes) {
+        if (bytes > 0 && bytes + more > most) {
             x->files++;
             bytes = 0;
         }

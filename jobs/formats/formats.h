@@ -9,6 +9,7 @@
 typedef struct vj_export_options {
     const char *network;        // HF: "target_encoder" or "encoder"
     bool swap_mask_token;       // HF: tokens 0 and 1 change places, since HF always predicts with 1 and training uses 0
+    int64_t file_bytes;         // HF: the largest file, 0 for 5 GB, as transformers splits
 } vj_export_options;
 
 // OUT/config.json and OUT/model.safetensors (several files and an index above 5 GB), as VJEPA2Model.from_pretrained

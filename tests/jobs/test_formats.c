@@ -205,6 +205,34 @@ static void export_import_export(void **state)
     }
 }
 
+static void several_files_behind_an_index(void **state)
+{
+    char hf[200], out[200], path[240];
+    vj_model_source s;
+    vj_weights *w = NULL;
+    const vj_export_options options = { .network = "encoder", .file_bytes = 20000 };
+    vj_format(hf, sizeof hf, "%s/hf", dir);
+    vj_format(out, sizeof out, "%s/split", (char *)*state);
+    OK(vj_model_source_open(&s, hf, 0, 0, true));
+    OK(vj_export_hf(&s, out, &options));
+    vj_model_source_close(&s);
+    vj_format(path, sizeof path, "%s/model-00002-of-00005.safetensors", out);
+    assert_true(vj_path_exists(path));
+    equal_weights(hf, out);
+    assert_int_equal(remove(path), 0);
+    assert_fails(vj_weights_open(&w, out, true), VJ_ERR_CONFIG, "model-00002-of-00005.safetensors");
+    vj_format(path, sizeof path, "%s/model.safetensors.index.json", out);
+    const char *const maps[] = { "{\"weight_map\": {\"a\": \"../../etc/x.safetensors\"}}", "{\"weight_map\": [1]}",
+                                 "{\"weight_map\": {\"a\": 3}}",
+                                 "{\"weight_map\": {\"a\": \"model-00001-of-00005.safetensors\"}}" };
+    const char *const messages[] = { "is in no .safetensors file of this folder", "has no weight_map",
+                                     "is in no .safetensors file", "is in none of the folder's files" };
+    for (int i = 0; i < 4; i++) {
+        OK(vj_file_write_atomic(path, maps[i], strlen(maps[i])));
+        assert_fails(vj_weights_open(&w, out, true), VJ_ERR_CONFIG, messages[i]);
+    }
+}
+
 static void what_cannot_be_written(void **state)
 {
     char hf[200], out[200];
@@ -435,9 +463,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test(f)
     const struct CMUnitTest tests[] = {
-        T(as_transformers),       T(every_bit_of_the_published_file), T(export_import_export),
-        T(what_cannot_be_written), T(nothing_is_executed),            T(a_small_file_is_no_endless_tree),
-        T(damaged_files),         T(missing_and_mis_shaped),
+        T(as_transformers),      T(every_bit_of_the_published_file), T(export_import_export),
+        T(several_files_behind_an_index), T(what_cannot_be_written), T(nothing_is_executed),
+        T(a_small_file_is_no_endless_tree), T(damaged_files),         T(missing_and_mis_shaped),
     };
     return cmocka_run_group_tests_name("jobs/formats", tests, scratch_setup, scratch_teardown);
 }
