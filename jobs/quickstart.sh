@@ -115,6 +115,7 @@ train $vjepa pretrain configs/quickstart.yaml --run "$run/pretrain" "data.dir=$r
 say "6/6 cooldown at higher resolution and more frames"
 cooldown_started=$(date +%s)
 train $vjepa cooldown configs/quickstart-cooldown.yaml --from "$run/pretrain" --run "$run/cooldown" "data.dir=$run/shards" "${over[@]}"
+$vjepa report "$run/cooldown" "$run/pretrain" --out "$run/report.html" > /dev/null
 ended=$(date +%s)
 
 # summary.json is written one key a line, which is all that is needed here.
@@ -145,6 +146,7 @@ cat <<END
   shards      $run/shards
   pretrain    $run/pretrain   (metrics.jsonl, config.yaml, ckpt/)
   cooldown    $run/cooldown
+  report      $run/report.html   (open it in a browser: did it learn, curves, masks, features)
   checkpoint  $($vjepa checkpoint hash "$run/cooldown" | cut -c 1-16)...  (vjepa checkpoint hash: same seed, same bits)
 
 What to try next:
