@@ -26,14 +26,12 @@ static double dot(const double *a, const double *b, int64_t n)
 
 double vj_feature_cosine(const double *x, int64_t n, int64_t C, const uint64_t *key)
 {
-    bool one_key = true;
-    for (int64_t i = 1; i < n; i++) one_key = one_key && key[i] == key[0];
     double sum = 0;
     int64_t pairs = 0;
     for (int64_t i = 0; i < n; i++) {
         const double own = dot(x + i * C, x + i * C, C);
         for (int64_t j = i + 1; j < n; j++) {
-            if (!one_key && key[i] == key[j]) continue;
+            if (key[i] == key[j]) continue;
             const double norms = sqrt(own * dot(x + j * C, x + j * C, C));
             sum += norms > 0 ? dot(x + i * C, x + j * C, C) / norms : 0;
             pairs++;

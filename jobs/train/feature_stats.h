@@ -6,8 +6,8 @@
 
 // Mean over the C columns of each column's standard deviation over the n rows of x (n, C). 0 when all rows are equal.
 double vj_feature_spread(const double *x, int64_t n, int64_t C);
-// Mean cosine between rows of different `key` (n), or between all pairs when all keys are equal. 1 when all rows point
-// the same way; NAN with fewer than two rows. A row of zeros has cosine 0 with everything.
+// Mean cosine between rows of different `key` (n): 1 when they all point the same way; NAN when all keys are equal. A row
+// of zeros has cosine 0 with everything.
 double vj_feature_cosine(const double *x, int64_t n, int64_t C, const uint64_t *key);
 // RankMe (Garrido et al. 2023): exp of the entropy of the singular values of x (n, C), from 1 to min(n, C). Rows are not
 // centred: clips that all look alike have rank 1. Exact, by way of the (n, n) matrix of inner products.

@@ -5,7 +5,8 @@
 //   spread          standard deviation over clips of pooled target features, mean over channels
 //   rank            RankMe of them, from 1 (all clips alike) to the number of clips
 //   cosine          mean cosine between pooled features of clips of different windows
-//   variance_ratio  variance of predictions / variance of their targets, each over all predicted tokens
+//   variance_ratio  variance of predictions / variance of their targets, each over the predicted tokens of a quarter of
+//                   the clips
 //   target_variance that denominator: targets are normalised per token, so it lies between 0 (all tokens alike) and 1
 //
 // Pooled features are the mean over a clip's tokens of the target encoder's output. Looking changes no bit of training.

@@ -60,6 +60,52 @@ static vj_status run_held_out(vj_trainer *t)
     return VJ_OK;
 }
 
+// Figures of the line that is about to be written, as the warnings see them.
+static vj_watch_point point_of(const vj_trainer *t, const vj_step_report *r, const vj_monitor_figures *m, bool with_held_out)
+{
+    vj_watch_point p = { .step = t->state.step, .stage = t->stage_index + 1, .grad_norm = r->grad_norm,
+                         .grad_norm_encoder = r->grad_norm_encoder, .rank = NAN, .spread = NAN, .cosine = NAN,
+                         .variance_ratio = NAN, .target_variance = NAN, .held_out_ratio = NAN };
+    p.loss = t->loss_count > 0 ? t->loss_sum / (double)t->loss_count : NAN;
+    if (m) {
+        p.rank = m->rank;
+        p.spread = m->spread;
+        p.cosine = m->cosine;
+        p.variance_ratio = m->variance_ratio;
+        p.target_variance = m->target_variance;
+    }
+    if (with_held_out && t->figures_step == t->state.step) p.held_out_ratio = t->figures.loss / t->figures.constant;
+    return p;
+}
+
+static vj_status say_warnings(vj_trainer *t, const vj_warning_event *events, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const vj_warning_event *e = &events[i];
+        const char *name = vj_warning_names[e->warning];
+        vj_log(e->begins ? VJ_WARN : VJ_INFO, "monitor", "step %lld: %s %s: %s", (long long)e->step, name,
+               e->begins ? "begins" : "ends", e->text);
+        vj_json_writer *w = vj_metrics_begin(t->warnings_file, e->step);
+        vj_json_put_text(w, "name", name);
+        vj_json_put_text(w, "state", e->begins ? "begins" : "ends");
+        vj_json_put_f64(w, "value", e->value);
+        vj_json_put_f64(w, "limit", e->limit);
+        vj_json_put_text(w, "text", e->text);
+        VJ_TRY(vj_metrics_end(t->warnings_file));
+    }
+    return n > 0 ? vj_trainer_recommend(t) : VJ_OK;
+}
+
+static void put_warnings(vj_json_writer *w, const vj_warnings *warnings)
+{
+    int64_t since;
+    vj_json_begin_array(w, "warnings");
+    for (int i = 0; i < VJ_WARNINGS; i++) {
+        if (vj_warnings_in_force(warnings, (vj_warning)i, &since)) vj_json_put_text(w, NULL, vj_warning_names[i]);
+    }
+    vj_json_end_array(w);
+}
+
 vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_out)
 {
     const double now = vj_now(), wall = now - t->log_started;
@@ -78,6 +124,10 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
         VJ_TRY_CTX(vj_monitor_run(t->monitor, &figures), "computing monitor figures");
         t->process_monitor_seconds += figures.seconds;
     }
+    const vj_watch_point point = point_of(t, r, watched ? &figures : NULL, with_held_out);
+    vj_warning_event events[VJ_WARNINGS];
+    int n_events = 0;
+    VJ_TRY(vj_warnings_add(t->warnings, &point, events, &n_events));
 
     vj_json_writer *w = vj_metrics_begin(t->metrics, t->state.step);
     vj_json_put_text(w, "phase", t->run.phase);
@@ -111,12 +161,14 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     vj_json_put_i64(w, "substituted_samples", data.substituted);
     vj_json_put_i64(w, "peak_rss_bytes", vj_peak_rss_bytes());
     vj_json_put_f64(w, "train_seconds", t->state.wall_seconds);
+    put_warnings(w, t->warnings);
     if (watched) put_monitor(w, &figures);
     if (with_held_out && t->figures_step == t->state.step) put_held_out(w, &t->figures);
     VJ_TRY(vj_metrics_end(t->metrics));
     size_t bytes = 0;
     const char *line = vj_metrics_line(t->metrics, &bytes);
     vj_sinks_line(t->sinks, line, bytes, vj_wall());
+    VJ_TRY(say_warnings(t, events, n_events));
 
     t->log_started = vj_now();
     t->step_seconds = t->wait_seconds = t->flop = t->loss_sum = 0;
@@ -168,6 +220,7 @@ vj_status vj_trainer_summary(vj_trainer *t, const char *outcome)
     vj_json_put_f64(&w, "step_seconds_of_this_process", t->process_step_seconds);
     vj_json_put_f64(&w, "monitor_seconds_of_this_process", t->process_monitor_seconds);
     vj_json_put_f64(&w, "roof_flop_per_second", t->roof);
+    put_warnings(&w, t->warnings);
     put_ops(&w, t->device);
     if (t->figures_step >= 0) {
         vj_json_put_i64(&w, "held_out_step", t->figures_step);

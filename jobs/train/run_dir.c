@@ -4,6 +4,8 @@
 
 #include "jobs/train/run_dir.h"
 
+#include "jobs/train/recommend.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -143,6 +145,47 @@ done:
     vj_json_destroy(&doc);
     if (status != VJ_OK) vj_context("reading %s", file);
     return status == VJ_OK ? VJ_OK : VJ_ERR_CONFIG;
+}
+
+// `old` without its `recommended`, then the new one.
+static void with_recommendation(vj_json_writer *w, const vj_json *old, const vj_recommendation *r)
+{
+    vj_json_begin_object(w, NULL);
+    for (int64_t i = 0; i < vj_json_count(old); i++) {
+        const char *key = NULL;
+        const vj_json *value = vj_json_member(old, i, &key);
+        if (strcmp(key, "recommended") != 0) vj_json_put_copy(w, key, value);
+    }
+    vj_json_begin_object(w, "recommended");
+    if (r->step >= 0) vj_json_put_i64(w, "step", r->step);
+    else vj_json_put_null(w, "step");
+    vj_json_put_text(w, "why", r->why);
+    vj_json_put_f64(w, "held_out_ratio", r->ratio);
+    if (r->ratio_step >= 0) vj_json_put_i64(w, "held_out_step", r->ratio_step);
+    else vj_json_put_null(w, "held_out_step");
+    vj_json_end_object(w);
+    vj_json_end_object(w);
+    vj_str_add(&w->out, "\n");
+}
+
+vj_status vj_run_dir_recommend(const vj_run_dir *run, const vj_recommendation *r)
+{
+    char file[640];
+    path_in(file, run->path, "run.json");
+    char *text = NULL;
+    size_t bytes = 0;
+    vj_json_doc *doc = NULL;
+    VJ_TRY(vj_file_read(file, &text, &bytes, 0));
+    vj_status status = vj_json_parse(&doc, text, bytes, file);
+    if (status == VJ_OK) {
+        vj_json_writer w = { .pretty = true };
+        with_recommendation(&w, vj_json_root(doc), r);
+        if (strcmp(vj_str_text(&w.out), text) != 0) status = vj_file_write_atomic(file, vj_str_text(&w.out), w.out.length);
+        vj_json_writer_free(&w);
+    }
+    vj_json_destroy(&doc);
+    free(text);
+    return status;
 }
 
 // The run that is there must be the run that was asked for.

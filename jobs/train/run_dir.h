@@ -1,9 +1,11 @@
 // A run directory belongs to one run: the same command continues it, another one is refused, --fresh moves the old
 // content aside (contracts section 4).
 //
-//   RUN/run.json        identity: run id, phase, parent, model; written once
+//   RUN/run.json        identity: run id, phase, parent; written once, but for `recommended`: which checkpoint to cool
+//                       down from, and why
 //   RUN/config.yaml     the resolved configuration the run was born with
 //   RUN/metrics.jsonl   one line per logged step (runtime/README.md)
+//   RUN/warnings.jsonl  one line per warning that begins or ends (runtime/README.md)
 //   RUN/log.txt         what was said, dated
 //   RUN/summary.json    the last figures, rewritten at every stop
 //   RUN/ckpt/           checkpoints (checkpoints/README.md)
@@ -32,5 +34,8 @@ void vj_run_dir_close(vj_run_dir *run);
 // The identity of an existing run, without locking; VJ_ERR_CONFIG when there is none.
 vj_status vj_run_dir_read(vj_run_dir *out, const char *path) VJ_MUST_CHECK;
 bool vj_run_dir_exists(const char *path);
+struct vj_recommendation;
+// Writes `recommended` into run.json, whose other members stay; nothing is written when it is there already.
+vj_status vj_run_dir_recommend(const vj_run_dir *run, const struct vj_recommendation *r) VJ_MUST_CHECK;
 
 #endif

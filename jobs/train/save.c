@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/base/clock.h"
+#include "runtime/base/file.h"
 #include "runtime/log/log.h"
 
 typedef struct part_list {
@@ -87,6 +88,7 @@ vj_status vj_trainer_save(vj_trainer *t)
     t->state.quarantine_json = NULL;
     VJ_TRY_CTX(status, "saving the checkpoint of step %lld", (long long)t->state.step);
     t->saved_step = t->state.step;
+    VJ_TRY(vj_trainer_recommend(t));
     vj_log(VJ_DEBUG, "train", "checkpoint of step %lld saved in %.2f s", (long long)t->state.step, vj_now() - started);
     return VJ_OK;
 }
@@ -97,6 +99,20 @@ bool vj_trainer_has_moments(const vj_checkpoint *from)
         if (!vj_checkpoint_has(from, part_table[i].name, part_table[i].kind)) return false;
     }
     return true;
+}
+
+vj_status vj_trainer_recommend(vj_trainer *t)
+{
+    char ckpt[640];
+    vj_path_join(ckpt, sizeof ckpt, t->run.path, "ckpt");
+    if (t->cooldown || !vj_path_exists(ckpt)) return VJ_OK;
+    vj_checkpoint_info *list = NULL;
+    int64_t n = 0;
+    VJ_TRY(vj_checkpoint_list(t->run.path, &list, &n));
+    vj_recommendation r;
+    vj_recommend(&r, list, n, t->warnings, t->config.monitor.noise);
+    free(list);
+    return vj_run_dir_recommend(&t->run, &r);
 }
 
 // Moments that are not there stay zero, as in a new model.

@@ -62,7 +62,8 @@ static vj_status find_parent(vj_trainer *t, const vj_train_request *r, char pare
     if (cut) *cut = '\0';
     cut = strrchr(theirs, '/');
     if (cut) *cut = '\0';
-    const bool by_run = strchr(r->from, '@') == NULL && !vj_str_starts(vj_path_base(r->from), "step-");
+    const char *at = strrchr(r->from, '@');   // what RUN and RUN@recommended mean may have changed since
+    const bool by_run = (at == NULL || strcmp(at, "@recommended") == 0) && !vj_str_starts(vj_path_base(r->from), "step-");
     const bool same = parent[0] == '\0' || strcmp(parent, there.parent) == 0 || (by_run && strcmp(mine, theirs) == 0);
     if (!same) return VJ_OK;   // the difference is named when the directory is opened
     vj_checkpoint_destroy(&t->start);
@@ -262,6 +263,18 @@ bool vj_trainer_start_param(void *trainer, int param, double *out)
     return ok;
 }
 
+// What an uninterrupted run knows of its past stands in its lines of metrics.
+static vj_status open_warnings(vj_trainer *t, const char *metrics)
+{
+    const vj_run_config *c = &t->config;
+    const int64_t every = c->monitor.every > 0 ? c->monitor.every : c->train.log_every;
+    VJ_TRY(vj_warnings_create(&t->warnings, &c->monitor, c->train.warmup, every));
+    VJ_TRY_CTX(vj_warnings_replay(t->warnings, metrics, t->state.step), "reading the run's figures again");
+    char file[640];
+    vj_path_join(file, sizeof file, t->run.path, "warnings.jsonl");
+    return vj_metrics_open(&t->warnings_file, file, t->state.step);
+}
+
 vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
 {
     *t = (vj_trainer){ .request = request, .saved_step = -1, .figures_step = -1, .cooldown = strcmp(request->phase, "cooldown") == 0 };
@@ -281,6 +294,7 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     char file[640];
     vj_path_join(file, sizeof file, t->run.path, "metrics.jsonl");
     VJ_TRY(vj_metrics_open(&t->metrics, file, t->state.step));
+    VJ_TRY(open_warnings(t, file));
     return vj_sinks_open(&t->sinks, &t->run, &t->config.train, t->state.step);
 }
 
@@ -288,6 +302,8 @@ void vj_trainer_end(vj_trainer *t)
 {
     vj_sinks_close(&t->sinks);
     vj_metrics_close(&t->metrics);
+    vj_metrics_close(&t->warnings_file);
+    vj_warnings_destroy(&t->warnings);
     vj_held_out_destroy(&t->held_out);
     vj_monitor_destroy(&t->monitor);
     vj_loader_close(&t->loader);

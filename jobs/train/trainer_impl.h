@@ -6,6 +6,7 @@
 #include "checkpoints/weights.h"
 #include "jobs/train/held_out.h"
 #include "jobs/train/monitor.h"
+#include "jobs/train/recommend.h"
 #include "jobs/train/run_dir.h"
 #include "jobs/train/schedule.h"
 #include "jobs/train/sinks.h"
@@ -31,6 +32,8 @@ typedef struct vj_trainer {
     vj_loader_stage stage;
     vj_held_out *held_out;
     vj_monitor *monitor;
+    vj_warnings *warnings;         // in every run; without monitor figures only some of them can begin
+    vj_metrics *warnings_file;
     double *unit_norms;            // room for one network's
     double roof;                   // FLOP/s of the device's own products, measured at the start
     vj_metrics *metrics;
@@ -77,6 +80,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out) VJ_MUST_CHECK;
 vj_status vj_trainer_save(vj_trainer *t) VJ_MUST_CHECK;
 bool vj_trainer_has_moments(const vj_checkpoint *from);   // false: imported weights without an optimiser's state
 vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from) VJ_MUST_CHECK;
+vj_status vj_trainer_recommend(vj_trainer *t) VJ_MUST_CHECK;   // into run.json; a cooldown has none
 // init_from.c: opens and checks what init.from names, before anything is written; for a run that exists it may be gone.
 vj_status vj_trainer_init_open(vj_trainer *t, bool exists) VJ_MUST_CHECK;
 vj_status vj_trainer_init_weights(vj_trainer *t) VJ_MUST_CHECK;   // into the model, which was initialised before

@@ -15,7 +15,7 @@ want=$(hash_of "$scratch/off")
 note "the figures, and what they may be"
 run "$scratch/a" threads=1 log.every=5
 [ "$(jq -s 'map(select(.monitor)) | length' "$scratch/a/metrics.jsonl")" = 4 ] || fails "not four lines with figures"
-jq -e -s 'all(.[]; .monitor | .clips == 16 and .of_held_out and .spread > 0 and .rank >= 1 and .rank <= 16 and .cosine <= 1
+jq -e -s 'all(.[]; .monitor | .clips == 32 and .of_held_out and .spread > 0 and .rank >= 1 and .rank <= 32 and .cosine <= 1
             and .variance_ratio > 0 and .target_variance > 0 and .target_variance <= 1 and .seconds > 0)' \
   "$scratch/a/metrics.jsonl" > /dev/null || { fails "figures out of their range"; figures "$scratch/a"; }
 jq -e -s 'all(.[]; .tokens_per_second / .samples_per_second == 32 and .roof_share > 0 and .roof_flop_per_second > 1e6
