@@ -158,8 +158,8 @@ vj_status vj_import(vj_model_source *source, const char *out, char path[640])
     const char *from = vj_weights_facts_of(source->weights)->path;
     VJ_CHECK(!vj_path_exists(out), VJ_ERR_USAGE, "%s: exists already; name a new directory", out);
     VJ_CHECK(source->mask_tokens > 0, VJ_ERR_CONFIG,
-             "%s: holds no predictor; a checkpoint needs one; `vjepa pretrain init.from=FILE` starts from the encoder with "
-             "a new predictor", from);
+             "%s: holds no predictor; a checkpoint needs one; `vjepa pretrain init.from=FILE` starts from the encoder "
+             "with a new predictor", from);
     vj_status status = make_layouts(&x);
     if (status == VJ_OK) status = make_config(source, &config, &origins);
     if (status == VJ_OK) status = vj_run_dir_open(&run, out, "import", from, -1, origins, false);
