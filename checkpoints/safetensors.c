@@ -204,6 +204,7 @@ struct vj_st_writer {
     bool has_meta;
     declared *list;
     int64_t n, capacity, next;
+    uint64_t done;            // bytes of tensor `next` that are there
     off_t at;
 };
 
@@ -286,10 +287,21 @@ static vj_status write_header(vj_st_writer *w)
 vj_status vj_st_writer_data(vj_st_writer *w, const void *data, size_t bytes)
 {
     if (w->fd < 0) VJ_TRY(write_header(w));
-    VJ_CHECK(w->next < w->n && w->list[w->next].bytes == bytes, VJ_ERR_BUG,
+    VJ_CHECK(w->next < w->n && w->done == 0 && w->list[w->next].bytes == bytes, VJ_ERR_BUG,
              "%s: %zu bytes are not what was declared next", w->path, bytes);
+    return vj_st_writer_part(w, data, bytes);
+}
+
+vj_status vj_st_writer_part(vj_st_writer *w, const void *data, size_t bytes)
+{
+    if (w->fd < 0) VJ_TRY(write_header(w));
+    VJ_CHECK(w->next < w->n && bytes <= w->list[w->next].bytes - w->done, VJ_ERR_BUG,
+             "%s: %zu bytes are more than was declared next", w->path, bytes);
     VJ_TRY(vj_io_pwrite(w->fd, data, bytes, w->at, w->temporary));
     w->at += (off_t)bytes;
+    w->done += bytes;
+    if (w->done < w->list[w->next].bytes) return VJ_OK;
+    w->done = 0;
     w->next++;
     return VJ_OK;
 }

@@ -34,6 +34,8 @@ vj_status vj_st_writer_meta(vj_st_writer *w, const char *key, const char *value)
 vj_status vj_st_writer_declare(vj_st_writer *w, const char *name, vj_dtype dtype, int rank,
                                const int64_t *shape) VJ_MUST_CHECK;
 vj_status vj_st_writer_data(vj_st_writer *w, const void *data, size_t bytes) VJ_MUST_CHECK;   // next declared tensor
+// A piece of it; pieces add up to the whole.
+vj_status vj_st_writer_part(vj_st_writer *w, const void *data, size_t bytes) VJ_MUST_CHECK;
 vj_status vj_st_writer_finish(vj_st_writer **w) VJ_MUST_CHECK;
 void vj_st_writer_abandon(vj_st_writer **w);
 

@@ -16,6 +16,7 @@ static const vj_command commands[] = {
     { "data", vj_cmd_data, "pack videos into shards; verify, list and order them" },
     { "checkpoint", vj_cmd_checkpoint, "list, show, verify or hash checkpoints" },
     { "config", vj_cmd_config, "show a resolved configuration, check whether it fits this machine" },
+    { "encode", vj_cmd_encode, "frozen features of your own videos" },
     { "report", vj_cmd_report, "one HTML page about runs: curves, pictures, warnings, configuration" },
     { "parity", vj_cmd_parity, "one training step on tensors from files, compared with another program's" },
     { "bench", vj_cmd_bench, "speed and memory, as ratios of what is possible here or of another program" },

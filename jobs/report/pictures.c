@@ -9,13 +9,14 @@
 #include "configs/run_config.h"
 #include "data/loader.h"
 #include "evals/pca.h"
+#include "evals/strip.h"
 #include "jobs/report/report_impl.h"
 #include "model/vjepa.h"
 #include "runtime/base/file.h"
 #include "runtime/base/png.h"
 #include "runtime/base/thread.h"
 
-enum { CLIPS_MAX = 4, COLUMNS = 8, CELL = 112, GAP = 3, CHECKPOINTS_MAX = 6 };
+enum { CLIPS_MAX = 4, COLUMNS = 8, CHECKPOINTS_MAX = 6 };
 
 // A clip of the held-out windows with its masks, copied out of the loader.
 typedef struct clip {
@@ -28,11 +29,10 @@ typedef struct clip {
 
 typedef struct studio {
     vj_run_config config;         // of the run's last stage
-    int64_t side, patch, tubelet, columns;
+    int64_t side, patch, tubelet;
     clip clips[CLIPS_MAX];
     int n;
-    unsigned char *rgb;           // one strip: (cell, columns * (cell + GAP), 3)
-    int64_t cell, width;
+    vj_strip strip;               // one row, drawn over and over
 } studio;
 
 static void free_studio(studio *s)
@@ -44,7 +44,7 @@ static void free_studio(studio *s)
             vj_host_free(s->clips[i].tgt[p]);
         }
     }
-    vj_host_free(s->rgb);
+    vj_strip_free(&s->strip);
 }
 
 static vj_status copy(void *out, const void *from, size_t bytes)
@@ -125,71 +125,39 @@ static vj_status open_studio(studio *s, const vj_report_run *run, int64_t want)
     vj_loader_close(&loader);
     VJ_TRY(status);
     VJ_CHECK(s->n > 0, VJ_ERR_DATA, "no held-out clip could be read");
-    // Whole multiples of the frame keep patches square; large frames are halved.
-    s->cell = s->side;
-    while (s->cell < CELL) s->cell += s->side;
-    while (s->cell > 2 * CELL) s->cell /= 2;
-    s->columns = s->clips[0].F / s->tubelet < COLUMNS ? s->clips[0].F / s->tubelet : COLUMNS;
-    s->width = s->columns * (s->cell + GAP) - GAP;
-    return vj_host_alloc(&s->rgb, (size_t)(3 * s->width * s->cell), "a picture");
+    const int64_t tubelets = s->clips[0].F / s->tubelet;
+    return vj_strip_create(&s->strip, s->side, tubelets < COLUMNS ? tubelets : COLUMNS, 1);
 }
 
 // The tubelet that column `k` shows.
 static int64_t tubelet_of(const studio *s, const clip *c, int64_t k)
 {
     const int64_t n = c->F / s->tubelet;
-    return s->columns > 1 ? k * (n - 1) / (s->columns - 1) : 0;
+    return s->strip.columns > 1 ? k * (n - 1) / (s->strip.columns - 1) : 0;
 }
-
-static unsigned char byte_of(double v) { return (unsigned char)(v < 0 ? 0 : v > 255 ? 255 : v + 0.5); }
-
-static void blank(studio *s) { memset(s->rgb, 255, (size_t)(3 * s->width * s->cell)); }
 
 static void draw_frame(studio *s, const clip *c, int64_t column)
 {
-    static const double mean[] = { 0.485, 0.456, 0.406 }, deviation[] = { 0.229, 0.224, 0.225 };
-    const int64_t frame = tubelet_of(s, c, column) * s->tubelet, plane = s->side * s->side;
-    for (int64_t y = 0; y < s->cell; y++) {
-        for (int64_t x = 0; x < s->cell; x++) {
-            // Bilinear between pixel centres.
-            const double v = ((double)y + 0.5) * (double)s->side / (double)s->cell - 0.5, u = ((double)x + 0.5) * (double)s->side / (double)s->cell - 0.5;
-            const int64_t last = s->side - 1, y0 = v < 0 ? 0 : v > (double)last ? last : (int64_t)v, x0 = u < 0 ? 0 : u > (double)last ? last : (int64_t)u;
-            const int64_t y1 = y0 < last ? y0 + 1 : last, x1 = x0 < last ? x0 + 1 : last;
-            const double fy = v > (double)y0 ? v - (double)y0 : 0, fx = u > (double)x0 ? u - (double)x0 : 0;
-            unsigned char *out = s->rgb + 3 * (y * s->width + column * (s->cell + GAP) + x);
-            for (int k = 0; k < 3; k++) {
-                const float *p = c->pixels + ((int64_t)k * c->F + frame) * plane;
-                const double value = (1 - fy) * ((1 - fx) * p[y0 * s->side + x0] + fx * p[y0 * s->side + x1]) +
-                                     fy * ((1 - fx) * p[y1 * s->side + x0] + fx * p[y1 * s->side + x1]);
-                out[k] = byte_of(255 * (value * deviation[k] + mean[k]));
-            }
-        }
-    }
+    vj_strip_frame(&s->strip, 0, column, c->pixels, c->F, tubelet_of(s, c, column) * s->tubelet, s->side);
 }
 
-// kind (tokens): 0 neither, 1 context, 2 target.
-static void shade(studio *s, const clip *c, int64_t column, const unsigned char *kind)
+// kind (tokens): 0 neither (grey), 1 context (clear), 2 target (blue).
+static void shade(studio *s, const clip *c, int64_t column, const unsigned char *kind, unsigned char *tint)
 {
-    const int64_t grid = s->side / s->patch, t = tubelet_of(s, c, column);
-    for (int64_t y = 0; y < s->cell; y++) {
-        for (int64_t x = 0; x < s->cell; x++) {
-            const int64_t token = (t * grid + y * grid / s->cell) * grid + x * grid / s->cell;
-            unsigned char *p = s->rgb + 3 * (y * s->width + column * (s->cell + GAP) + x);
-            if (kind[token] == 1) continue;
-            const double tint[2][3] = { { 128, 128, 128 }, { 20, 60, 140 } }, part = kind[token] == 2 ? 0.78 : 0.6;
-            for (int k = 0; k < 3; k++) p[k] = byte_of((1 - part) * p[k] + part * tint[kind[token] == 2][k]);
-        }
-    }
+    static const unsigned char of_kind[3][4] = { { 128, 128, 128, 153 }, { 0, 0, 0, 0 }, { 20, 60, 140, 199 } };
+    const int64_t grid = s->side / s->patch, first = tubelet_of(s, c, column) * grid * grid;
+    for (int64_t i = 0; i < grid * grid; i++) memcpy(tint + 4 * i, of_kind[kind[first + i]], 4);
+    vj_strip_tint(&s->strip, 0, column, tint, grid);
 }
 
 static vj_status put_picture(vj_str *out, const studio *s, const char *caption, bool pixelated)
 {
     vj_str png = { 0 };
-    vj_status status = vj_png_encode(s->rgb, s->width, s->cell, &png);
+    vj_status status = vj_png_encode(s->strip.rgb, s->strip.width, s->strip.height, &png);
     if (status == VJ_OK) {
         vj_str_add(out, "<p class=\"soft\">");
         vj_html_text(out, caption);
-        vj_str_printf(out, "</p><img%s width=\"%lld\" height=\"%lld\" alt=\"", pixelated ? " class=\"px\"" : "", (long long)s->width, (long long)s->cell);
+        vj_str_printf(out, "</p><img%s width=\"%lld\" height=\"%lld\" alt=\"", pixelated ? " class=\"px\"" : "", (long long)s->strip.width, (long long)s->strip.height);
         vj_html_text(out, caption);
         vj_str_add(out, "\" src=\"data:image/png;base64,");
         vj_base64(out, png.data, png.length);
@@ -203,15 +171,15 @@ static vj_status put_masks(vj_str *out, studio *s, const clip *c)
 {
     const int64_t grid = s->side / s->patch, N = c->F / s->tubelet * grid * grid;
     for (int p = 0; p < c->n_pairs; p++) {
-        unsigned char *kind = NULL;
+        unsigned char *kind = NULL;   // of every token, and behind it the tints of one tubelet
         char caption[200];
-        VJ_TRY(vj_host_alloc(&kind, (size_t)N, "a mask"));
+        VJ_TRY(vj_host_alloc(&kind, (size_t)(N + 4 * grid * grid), "a mask"));
         for (int64_t i = 0; i < c->K[p]; i++) kind[c->ctx[p][i]] = 1;
         for (int64_t i = 0; i < c->P[p]; i++) kind[c->tgt[p][i]] = 2;
-        blank(s);
-        for (int64_t k = 0; k < s->columns; k++) {
+        vj_strip_clear(&s->strip);
+        for (int64_t k = 0; k < s->strip.columns; k++) {
             draw_frame(s, c, k);
-            shade(s, c, k, kind);
+            shade(s, c, k, kind, kind + N);
         }
         vj_host_free(kind);
         vj_format(caption, sizeof caption, "mask %d: %lld context tokens (clear), %lld to predict (blue), %lld of neither (grey)", p + 1, (long long)c->K[p],
@@ -273,14 +241,9 @@ static vj_status put_features(vj_str *out, studio *s, const look *l, const vj_pc
     char caption[64];
     VJ_TRY(vj_host_alloc(&rgb, (size_t)(3 * N), "colours"));
     vj_status status = vj_pca_rgb(pca, l->features[i], N, rgb);
-    blank(s);
-    for (int64_t k = 0; k < s->columns && status == VJ_OK; k++) {
-        for (int64_t y = 0; y < s->cell; y++) {
-            for (int64_t x = 0; x < s->cell; x++) {
-                const int64_t token = (tubelet_of(s, c, k) * grid + y * grid / s->cell) * grid + x * grid / s->cell;
-                memcpy(s->rgb + 3 * (y * s->width + k * (s->cell + GAP) + x), rgb + 3 * token, 3);
-            }
-        }
+    vj_strip_clear(&s->strip);
+    for (int64_t k = 0; k < s->strip.columns && status == VJ_OK; k++) {
+        vj_strip_tokens(&s->strip, 0, k, rgb + 3 * tubelet_of(s, c, k) * grid * grid, grid);
     }
     vj_host_free(rgb);
     VJ_TRY(status);
@@ -377,8 +340,8 @@ vj_status vj_report_pictures(vj_str *out, vj_report_run *run, const vj_report_re
         vj_str_add(out, "<div><h3>");
         vj_html_text(out, s.clips[i].file);
         vj_str_add(out, "</h3>");
-        blank(&s);
-        for (int64_t k = 0; k < s.columns; k++) draw_frame(&s, &s.clips[i], k);
+        vj_strip_clear(&s.strip);
+        for (int64_t k = 0; k < s.strip.columns; k++) draw_frame(&s, &s.clips[i], k);
         status = put_picture(out, &s, "as the model sees it (crop, perhaps mirrored)", false);
         if (status == VJ_OK) status = put_masks(out, &s, &s.clips[i]);
         for (int k = 0; k < n && status == VJ_OK; k++) status = put_features(out, &s, &looks[k], &pca, i);
