@@ -82,11 +82,14 @@ static vj_status add_tensor(vj_pt *f, const vj_pk_tensor *t, const char *path)
     for (int i = t->rank - 1; i >= 0; i--) {
         e->tensor.shape[i] = t->shape[i];
         if (t->shape[i] > 1 && t->stride[i] != e->tensor.count) e->dense = false;
-        // Elements may not outnumber the storage's by much: strides of 0 would make a small file a huge tensor.
         VJ_CHECK(!__builtin_mul_overflow(e->tensor.count, t->shape[i], &e->tensor.count) &&
                      e->tensor.count <= ((int64_t)1 << 40),
                  VJ_ERR_CONFIG, "%s: tensor '%s' has too many elements", f->zip.path, path);
     }
+    // Strides of 0 would make a small file a huge tensor.
+    VJ_CHECK(e->tensor.count <= t->storage->storage.count, VJ_ERR_CONFIG,
+             "%s: tensor '%s' repeats elements (%lld of them in a storage of %lld); save a contiguous copy", f->zip.path,
+             path, (long long)e->tensor.count, (long long)t->storage->storage.count);
     VJ_TRY(storage_of(f, t->storage, path, &e->data));
     f->n++;
     return VJ_OK;

@@ -527,9 +527,12 @@ const vj_pk_value *vj_pk_root(const vj_pk *p) { return p->root; }
 const vj_pk_value *vj_pk_get(const vj_pk_value *dict, const char *key)
 {
     if (!dict || dict->kind != VJ_PK_DICT) return NULL;
+    int64_t number = 0;
+    const bool counts = vj_parse_i64(key, &number);
     for (int64_t i = 0; i + 1 < dict->items.n; i += 2) {
         const vj_pk_value *k = dict->items.v[i];
         if (k->kind == VJ_PK_TEXT && is(k->text.data, k->text.length, key)) return dict->items.v[i + 1];
+        if (k->kind == VJ_PK_INT && counts && k->i == number) return dict->items.v[i + 1];
     }
     return NULL;
 }

@@ -41,7 +41,7 @@ typedef struct vj_pk vj_pk;   // a parsed pickle owns its values
 vj_status vj_pk_parse(vj_pk **out, const unsigned char *bytes, size_t length, const char *origin) VJ_MUST_CHECK;
 void vj_pk_destroy(vj_pk **p);
 const vj_pk_value *vj_pk_root(const vj_pk *p);
-// Of a dictionary with text keys; NULL when absent or no dictionary.
+// Of a dictionary by a key of text, or by a whole number written out ("17"); NULL when absent or no dictionary.
 const vj_pk_value *vj_pk_get(const vj_pk_value *dict, const char *key);
 bool vj_pk_number(const vj_pk_value *v, double *out);   // INT, FLOAT or BOOL
 

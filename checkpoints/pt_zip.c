@@ -137,6 +137,7 @@ static vj_status read_record(vj_zip *z, const unsigned char *p, size_t left, siz
         return broken(z, "entry '%.80s' has %llu bytes from %llu, the file has %lld", e->name, (unsigned long long)size,
                       (unsigned long long)data, (long long)z->bytes);
     }
+    e->begin = (int64_t)offset;
     e->offset = (int64_t)data;
     e->bytes = (int64_t)size;
     e->crc = le32(p + 16);
@@ -197,8 +198,11 @@ static vj_status read_directory(vj_zip *z)
     qsort(z->entries, (size_t)z->n, sizeof *z->entries, by_offset);
     for (int64_t i = 1; i < z->n; i++) {
         const vj_zip_entry *a = &z->entries[i - 1], *b = &z->entries[i];
-        if (a->offset + a->bytes > b->offset) return broken(z, "entries '%.60s' and '%.60s' overlap", a->name, b->name);
+        if (a->offset + a->bytes > b->begin) return broken(z, "entries '%.60s' and '%.60s' overlap", a->name, b->name);
     }
+    const vj_zip_entry *last = z->n > 0 ? &z->entries[z->n - 1] : NULL;
+    if (last && (uint64_t)(last->offset + last->bytes) > d.offset)
+        return broken(z, "entry '%.60s' and the directory overlap", last->name);
     return index_names(z);
 }
 

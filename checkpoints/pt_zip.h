@@ -8,7 +8,8 @@
 
 typedef struct vj_zip_entry {
     char *name;
-    int64_t offset, bytes;     // of the data in the file: checked to lie inside, entries do not overlap
+    int64_t begin;             // of its own header in the file; the data follow
+    int64_t offset, bytes;     // of the data: checked to lie inside, entries and the directory do not overlap
     uint32_t crc;
 } vj_zip_entry;
 

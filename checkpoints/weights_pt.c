@@ -92,7 +92,8 @@ static vj_status read_adam_step(vj_weights *w, vj_pt *f)
         VJ_TRY(vj_pt_read(f, tensor, 0, 1, &one));
         v = one;
     } else {
-        (void)vj_pt_number(f, "opt/state/0/step", &v);
+        VJ_CHECK(vj_pt_number(f, "opt/state/0/step", &v), VJ_ERR_CONFIG,   // a plain number before PyTorch 1.12
+                 "%s: has moments, but opt/state/0/step does not say after how many steps", w->facts.path);
     }
     VJ_CHECK(v >= 0 && v <= 0x1p53 && v == floor(v), VJ_ERR_CONFIG,
              "%s: opt/state/0/step is %g; a whole number was expected", w->facts.path, v);

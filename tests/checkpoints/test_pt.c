@@ -38,6 +38,8 @@ static void write_example(const char *path)
     vj_pt_begin_dict(w);
     vj_pt_key_int(w, 1000);
     vj_pt_begin_dict(w);
+    vj_pt_key(w, "n");
+    vj_pt_put_int(w, 17);
     vj_pt_key(w, "m");
     OK(vj_pt_put_tensor(w, 2, (const int64_t[]){ 2, 3 }, v));
     vj_pt_key(w, "scalar");
@@ -74,12 +76,13 @@ static void written_is_read(void **state)
     assert_fails(vj_pt_read(f, m, 4, 3, v), VJ_ERR_BUG, "beyond the end");
     const struct { const char *path; double value; } numbers[] = {
         { "small", 255 }, { "negative", -70000 }, { "large", -0x1p40 }, { "pi", 3.25 }, { "list/0", 1 },
+        { "state/1000/n", 17 },
     };
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         assert_true(vj_pt_number(f, numbers[i].path, &x));
         assert_true(x == numbers[i].value);
     }
-    assert_false(vj_pt_number(f, "nothing", &x) || vj_pt_number(f, "absent", &x) || vj_pt_number(f, "list/7", &x) ||
+    assert_false(vj_pt_number(f, "nothing", &x) || vj_pt_number(f, "absent", &x) || vj_pt_number(f, "list/7", &x) || vj_pt_number(f, "state/1001/n", &x) ||
                  vj_pt_number(f, "small/0", &x));
     vj_pt_close(&f);
 }
