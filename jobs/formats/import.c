@@ -162,7 +162,7 @@ vj_status vj_import(vj_model_source *source, const char *out, char path[640])
              "with a new predictor", from);
     vj_status status = make_layouts(&x);
     if (status == VJ_OK) status = make_config(source, &config, &origins);
-    if (status == VJ_OK) status = vj_run_dir_open(&run, out, "import", from, -1, origins, false);
+    if (status == VJ_OK) status = vj_run_dir_open(&run, out, "import", from, -1, "", "", origins, false);
     if (status == VJ_OK) {
         vj_config_resolved(origins, false, &yaml);
         status = save(&x, &run, vj_str_text(&yaml), path);

@@ -74,6 +74,7 @@ vj_status vj_trainer_init_open(vj_trainer *t, bool exists)
         status = vj_checkpoint_verify(vj_weights_facts_of(s.weights)->path);
         if (status == VJ_ERR_MISMATCH) status = VJ_ERR_CHECKPOINT;
     }
+    if (status == VJ_OK) status = vj_weights_digest(s.weights, t->init_digest);
     if (status == VJ_OK) {
         t->init = s.weights;
         return VJ_OK;
@@ -87,6 +88,15 @@ vj_status vj_trainer_init_open(vj_trainer *t, bool exists)
            vj_error_text());
     vj_error_clear();
     return VJ_OK;
+}
+
+void vj_trainer_init_same(vj_trainer *t)
+{
+    if (!t->init || !t->run.init[0] || strcmp(t->run.init, t->init_digest) == 0) return;
+    vj_log(VJ_WARN, "train", "init.from=%s: %s holds other weights now than those this run began with (%s, sha256 %.12s...): "
+           "the figure `moved` is left out", t->config.train.init_from, vj_weights_facts_of(t->init)->path,
+           t->run.init_from, t->run.init);
+    vj_weights_close(&t->init);
 }
 
 vj_status vj_trainer_init_read(vj_trainer *t, const char *network, const vj_param *p, double *out)

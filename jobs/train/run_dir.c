@@ -108,6 +108,8 @@ static vj_status write_identity(vj_run_dir *run, const vj_config *config)
     vj_json_put_text(&w, "phase", run->phase);
     vj_json_put_text(&w, "parent", run->parent);
     vj_json_put_i64(&w, "parent_step", run->parent_step);
+    if (run->init[0]) vj_json_put_text(&w, "init_from", run->init_from);
+    if (run->init[0]) vj_json_put_text(&w, "init_sha256", run->init);
     vj_json_put_text(&w, "created", wall);
     vj_json_end_object(&w);
     vj_str_add(&w.out, "\n");
@@ -128,19 +130,26 @@ vj_status vj_run_dir_read(vj_run_dir *out, const char *path)
     vj_json_doc *doc = NULL;
     VJ_TRY(vj_json_read(&doc, file));
     const vj_json *root = vj_json_root(doc);
-    const char *id = NULL, *phase = NULL, *parent = NULL;
+    const char *id = NULL, *phase = NULL, *parent = NULL, *init = "", *init_from = "";
     vj_status status = VJ_OK;
     VJ_TRY_GOTO(vj_json_text(root, "run_id", &id), done);
     VJ_TRY_GOTO(vj_json_text(root, "phase", &phase), done);
     VJ_TRY_GOTO(vj_json_text(root, "parent", &parent), done);
     VJ_TRY_GOTO(vj_json_i64(root, "parent_step", &out->parent_step), done);
-    if (strlen(id) >= sizeof out->run_id || strlen(phase) >= sizeof out->phase || strlen(parent) >= sizeof out->parent) {
+    if (vj_json_get(root, "init_sha256")) {
+        VJ_TRY_GOTO(vj_json_text(root, "init_sha256", &init), done);
+        VJ_TRY_GOTO(vj_json_text(root, "init_from", &init_from), done);
+    }
+    if (strlen(init) >= sizeof out->init || strlen(init_from) >= sizeof out->init_from ||
+        strlen(id) >= sizeof out->run_id || strlen(phase) >= sizeof out->phase || strlen(parent) >= sizeof out->parent) {
         status = vj_fail(VJ_ERR_CONFIG, "a text in it is too long");
         goto done;
     }
     vj_format(out->run_id, sizeof out->run_id, "%s", id);
     vj_format(out->phase, sizeof out->phase, "%s", phase);
     vj_format(out->parent, sizeof out->parent, "%s", parent);
+    vj_format(out->init, sizeof out->init, "%s", init);
+    vj_format(out->init_from, sizeof out->init_from, "%s", init_from);
 done:
     vj_json_destroy(&doc);
     if (status != VJ_OK) vj_context("reading %s", file);
@@ -214,7 +223,7 @@ static vj_status check_identity(const vj_run_dir *run, const char *phase, const 
 }
 
 vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, const char *parent, int64_t parent_step,
-                          const vj_config *config, bool fresh)
+                          const char *init_from, const char *init, const vj_config *config, bool fresh)
 {
     *out = (vj_run_dir){ .lock = -1, .parent_step = -1 };
     VJ_CHECK(strlen(path) + 64 < sizeof out->path, VJ_ERR_USAGE, "--run: the path is longer than %zu bytes", sizeof out->path - 64);
@@ -248,6 +257,8 @@ vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, 
         }
         vj_format(run.phase, sizeof run.phase, "%s", phase);
         vj_format(run.parent, sizeof run.parent, "%s", parent);
+        vj_format(run.init_from, sizeof run.init_from, "%s", init_from);
+        vj_format(run.init, sizeof run.init, "%s", init);
         VJ_TRY_GOTO(write_identity(&run, config), fail);
     }
     *out = run;

@@ -20,16 +20,20 @@ typedef struct vj_run_dir {
     char phase[16];        // "pretrain" | "cooldown"
     char parent[320];      // checkpoint directory a cooldown came from, else ""
     int64_t parent_step;   // its step; -1 without parent
+    char init_from[512];   // what init.from named when the run began (RUN: the checkpoint), else ""
+    char init[65];         // digest of those weights, else ""
     bool resumed;          // the run existed before this start
     int lock;              // descriptor that holds the lock
 } vj_run_dir;
 
 // Opens or makes the directory for a run of `phase`. `parent` (a checkpoint directory) and `parent_step` are those of a
 // new cooldown, "" and -1 otherwise; when the run exists already, its own are returned and a different one is refused.
+// `init_from` and `init`: of what init.from names, "" without; of a run that exists its own are returned, which may be
+// others: a file may have changed, a run may have gone on, since.
 // VJ_ERR_CONFIG: the directory belongs to another run (what differs is listed), holds something that is no run, or
 // another process trains in it.
 vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, const char *parent, int64_t parent_step,
-                          const vj_config *config, bool fresh) VJ_MUST_CHECK;
+                          const char *init_from, const char *init, const vj_config *config, bool fresh) VJ_MUST_CHECK;
 void vj_run_dir_close(vj_run_dir *run);
 // The identity of an existing run, without locking; VJ_ERR_CONFIG when there is none.
 vj_status vj_run_dir_read(vj_run_dir *out, const char *path) VJ_MUST_CHECK;

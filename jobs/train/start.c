@@ -78,7 +78,9 @@ static vj_status find_parent(vj_trainer *t, const vj_train_request *r, char pare
 
 static vj_status open_run(vj_trainer *t, const vj_train_request *r, const char *parent, int64_t parent_step)
 {
-    VJ_TRY(vj_run_dir_open(&t->run, r->run, r->phase, parent, parent_step, t->origins, r->fresh));
+    VJ_TRY(vj_run_dir_open(&t->run, r->run, r->phase, parent, parent_step, t->init ? vj_weights_facts_of(t->init)->path : "",
+                           t->init_digest, t->origins, r->fresh));
+    vj_trainer_init_same(t);
     char file[640];
     vj_path_join(file, sizeof file, t->run.path, "log.txt");
     return vj_log_file(file);
@@ -225,7 +227,8 @@ static vj_status make_state(vj_trainer *t)
     if (!t->cooldown) {
         VJ_TRY(vj_vjepa_init(t->model, (uint64_t)t->config.train.seed));
         if (!t->config.train.init_from[0]) return VJ_OK;
-        VJ_CHECK(t->init != NULL, VJ_ERR_CONFIG, "%s: has no checkpoint yet, and init.from=%s cannot be read any more",
+        VJ_CHECK(t->init != NULL, VJ_ERR_CONFIG, "%s: has no checkpoint yet, and init.from=%s has changed or cannot be read any more; "
+                 "--fresh starts anew",
                  t->run.path, t->config.train.init_from);
         return vj_trainer_init_weights(t);
     }

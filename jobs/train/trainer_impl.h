@@ -39,7 +39,8 @@ typedef struct vj_trainer {
     vj_metrics *metrics;
     vj_sinks *sinks;               // where figures go besides metrics.jsonl
     vj_checkpoint *start;          // cooldown: the parent checkpoint (read only), for "moved from its start"
-    vj_weights *init;              // init.from: the weights of step 0, NULL without or when they cannot be read any more
+    vj_weights *init;              // init.from: the weights of step 0, NULL without or when they are others or unreadable now
+    char init_digest[65];          // of them, as found at this start
     char *quarantine;              // of the checkpoint the state came from, as JSON text
 
     vj_run_state state;
@@ -83,6 +84,8 @@ vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from) VJ_MUST_CHEC
 vj_status vj_trainer_recommend(vj_trainer *t) VJ_MUST_CHECK;   // into run.json; a cooldown has none
 // init_from.c: opens and checks what init.from names, before anything is written; for a run that exists it may be gone.
 vj_status vj_trainer_init_open(vj_trainer *t, bool exists) VJ_MUST_CHECK;
+// Lets go of weights that are not those the run began with.
+void vj_trainer_init_same(vj_trainer *t);
 vj_status vj_trainer_init_weights(vj_trainer *t) VJ_MUST_CHECK;   // into the model, which was initialised before
 vj_status vj_trainer_init_read(vj_trainer *t, const char *network, const vj_param *p, double *out) VJ_MUST_CHECK;
 // report.c: metrics line, held-out figures, summary.

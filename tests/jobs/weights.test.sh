@@ -50,7 +50,18 @@ for from in "$run" "$scratch/a.pt" "$scratch/hf-moved"; do
   expect 0 "equal bit for bit" ck diff "$new@0" "$from" --weights
   ck hash --per-tensor "$new@0" | grep -qx 'adam_step 0' || fails "init.from=$from took Adam's count"
 done
+grep -q '"init_sha256": "[0-9a-f]\{64\}"' "$new/run.json" && grep -q "\"init_from\": \"$scratch/hf-moved\"" "$new/run.json" ||
+  { cat "$new/run.json"; fails "run.json does not say what the run began with"; }
 rm -r "$scratch/hf-moved"
+cp -r "$scratch/hf-online" "$scratch/hf-moved"   # other weights under the same name
+train_small "$new" "init.from=$scratch/hf-moved" --steps 6 > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "resuming beside other weights"; }
+grep -q "holds other weights now" "$scratch/log" || { cat "$scratch/log"; fails "other weights behind init.from are not said"; }
+rm -r "$new/ckpt"
+expect 2 "has no checkpoint yet, and init.from=.* has changed" train_small "$new" "init.from=$scratch/hf-moved" --steps 6
+cp -r "$scratch/hf/." "$scratch/hf-moved"
+train_small "$new" "init.from=$scratch/hf-moved" --steps 6 > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "beginning again from the same weights"; }
+rm -r "$scratch/hf-moved"
+expect 2 "init.from=" train_small "$scratch/no" "init.from=$scratch/hf-moved" --steps 1   # never from scratch in silence
 train_small "$new" "init.from=$scratch/hf-moved" --steps 12 > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "resuming without the file"; }
 grep -q "cannot be used any more" "$scratch/log" || fails "a missing file of init.from is not said"
 start() { "$VJEPA" pretrain quickstart --run "$scratch/no" "data.dir=$shards" "${small[@]}" "$@"; }
