@@ -17,6 +17,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/png.h"
+#include "runtime/base/signals.h"
 #include "runtime/base/str.h"
 #include "runtime/base/thread.h"
 #include "runtime/log/log.h"
@@ -149,6 +150,7 @@ static vj_status encode_clip(void *context, const vj_stream_clip *clip)
 {
     encoder *e = context;
     const vj_encode_result *r = e->result;
+    VJ_CHECK(!vj_stop_requested(), VJ_ERR_STOPPED, "stopped on %s; nothing was written", vj_stop_reason());
     const int64_t capacity = e->request->crops * r->tokens;
     int64_t rows = 0;
     vj_slot slot = { .n_groups = 1 };

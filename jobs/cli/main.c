@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "jobs/cli/commands.h"
+#include "runtime/base/crash.h"
 #include "runtime/base/env.h"
 #include "runtime/base/signals.h"
 
@@ -51,6 +52,7 @@ static vj_status dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    vj_crash_prepare(argc, argv, VJ_VERSION);
     vj_status status = dispatch(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == VJ_OK) {
         status = vj_fail(VJ_ERR_IO, "standard output cannot be written: %s", strerror(errno));

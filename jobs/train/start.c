@@ -10,6 +10,7 @@
 
 #include "model/init.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/crash.h"
 #include "runtime/base/fault.h"
 #include "runtime/base/file.h"
 #include "runtime/log/log.h"
@@ -83,6 +84,7 @@ static vj_status open_run(vj_trainer *t, const vj_train_request *r, const char *
     vj_trainer_init_same(t);
     char file[640];
     vj_path_join(file, sizeof file, t->run.path, "log.txt");
+    vj_crash_dir(t->run.path);
     return vj_log_file(file);
 }
 

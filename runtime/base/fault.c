@@ -18,13 +18,13 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool active;
 static char wanted[64];
 static int64_t wanted_count;
-static bool kills;
+static bool kills, breaks;
 static atomic_int_fast64_t reached;
 static int trace = -1;
 
 static void malformed(const char *text)
 {
-    fprintf(stderr, "vjepa: error: VJ_FAULT=%s: expected kill@POINT:N or fail@POINT:N with N from 1\n", text);
+    fprintf(stderr, "vjepa: error: VJ_FAULT=%s: expected kill@POINT:N, fail@POINT:N or bug@POINT:N with N from 1\n", text);
     _exit(2);
 }
 
@@ -33,12 +33,13 @@ static void parse(void)
     const char *fault = getenv("VJ_FAULT"), *file = getenv("VJ_FAULT_TRACE");
     if (fault && *fault) {
         kills = vj_str_starts(fault, "kill@");
-        const char *colon = strrchr(fault, ':');
-        if ((!kills && !vj_str_starts(fault, "fail@")) || !colon || colon - (fault + 5) < 1 || (size_t)(colon - (fault + 5)) >= sizeof wanted ||
+        breaks = vj_str_starts(fault, "bug@");
+        const char *point = fault + (breaks ? 4 : 5), *colon = strrchr(fault, ':');
+        if ((!kills && !breaks && !vj_str_starts(fault, "fail@")) || !colon || colon - point < 1 || (size_t)(colon - point) >= sizeof wanted ||
             !vj_parse_i64(colon + 1, &wanted_count) || wanted_count < 1) {
             malformed(fault);
         }
-        memcpy(wanted, fault + 5, (size_t)(colon - (fault + 5)));
+        memcpy(wanted, point, (size_t)(colon - point));
         active = true;
     }
     if (file && *file) {
@@ -66,5 +67,6 @@ bool vj_fault_point(const char *point, const char *path)
         kill(getpid(), SIGKILL);
         pause();
     }
+    if (breaks) vj_bug_at(__FILE__, __LINE__, __func__, "injected at %s (%s)", point, path ? path : "");
     return true;
 }

@@ -2,6 +2,7 @@
 //
 //   VJ_FAULT=kill@POINT:N     SIGKILL to ourselves when POINT is reached for the N-th time (N from 1)
 //   VJ_FAULT=fail@POINT:N     that call fails with ENOSPC instead
+//   VJ_FAULT=bug@POINT:N      as a broken rule of our own: message, report, exit code 70
 //   VJ_FAULT_TRACE=FILE       appends one line per point reached: "POINT PATH"
 //
 // Points: every vj_io_* call is "create", "pwrite", "fsync", "fsync_dir", "rename"; code may add named ones, such as

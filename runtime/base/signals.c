@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/base/crash.h"
+
 enum { BY_NAME = -1, NAMING = -2 };
 static atomic_int requested;   // 0, a signal's number, BY_NAME, or NAMING while the name is being written
 static char reason_text[64];
@@ -26,6 +28,7 @@ static void on_crash(int signal)
     const char *what = signal == SIGSEGV ? "SIGSEGV" : signal == SIGBUS ? "SIGBUS" : signal == SIGFPE ? "SIGFPE" : "SIGABRT";
     static const char before[] = "vjepa: bug: crashed with ", after[] = "; please report this with the command and its log\n";
     if (write(2, before, sizeof before - 1) < 0 || write(2, what, strlen(what)) < 0 || write(2, after, sizeof after - 1) < 0) _exit(70);
+    vj_crash_report(what);
     _exit(70);
 }
 

@@ -5,7 +5,7 @@
 
 #include "runtime/base/status.h"
 
-vj_status vj_signals_install(void) VJ_MUST_CHECK;   // also SEGV, BUS, FPE, ABRT: one line to stderr, then exit code 70
+vj_status vj_signals_install(void) VJ_MUST_CHECK;   // also SEGV, BUS, FPE, ABRT: one line, a report (crash.h), exit code 70
 bool vj_stop_requested(void);
 const char *vj_stop_reason(void);                   // "SIGTERM", ... or ""
 void vj_stop_request(const char *reason);           // tests, stop file

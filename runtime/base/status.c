@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/base/crash.h"
+
 enum { MESSAGE_BYTES = 8192 };
 static _Thread_local char message[MESSAGE_BYTES];
 
@@ -84,6 +86,7 @@ void vj_bug_at(const char *file, int line, const char *func, const char *fmt, ..
     va_end(args);
     fprintf(stderr, "vjepa: bug: %s\n  at %s:%d in %s\n  please report this with the command and its log\n", text, file, line, func);
     if (message[0]) fprintf(stderr, "  last message: %s\n", message);
+    vj_crash_report(text);
     fflush(NULL);
     _exit(70);
 }
