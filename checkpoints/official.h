@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 typedef struct vj_official_sizes { int64_t depth, pred_depth, mask_tokens; } vj_official_sizes;
-enum { VJ_OFFICIAL_GROUPS = 4 };
+enum { VJ_OFFICIAL_GROUPS = 4, VJ_OFFICIAL_EPOCH = 300 };   // groups; steps of an epoch
 
 // Calls `fn` with 0, 1, 2, ... and the name with its network. Returns how many there are.
 int64_t vj_official_order(const vj_official_sizes *sizes, void (*fn)(void *context, int64_t index, const char *name),

@@ -20,6 +20,8 @@ typedef struct vj_weights_facts {
     char path[512];                    // the file or directory that was read
     int64_t heads, pred_heads, crop, frames;
     int64_t step, adam_step;           // adam_step: of moments, when there are any
+    int64_t batch, group;              // samples of a step, and those that share masks
+    double lr;
     bool moments;                      // exp_avg and exp_avg_sq of encoder and predictor
     bool one_encoder;                  // encoder and target encoder are the same tensors: the file has only one
 } vj_weights_facts;

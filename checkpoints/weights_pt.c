@@ -114,6 +114,22 @@ static vj_status map_moments(vj_weights *w, vj_pt *f)
     return k.found > 0 ? read_adam_step(w, f) : VJ_OK;
 }
 
+// The whole number at `path` when it is one from 0 to `most`, else 0.
+static int64_t whole(const vj_pt *f, const char *path, int64_t most)
+{
+    double v = 0;
+    return vj_pt_number(f, path, &v) && v >= 0 && v <= (double)most && v == floor(v) ? (int64_t)v : 0;
+}
+
+static void read_training(vj_weights *w, const vj_pt *f)
+{
+    double lr = 0;
+    w->facts.step = whole(f, "epoch", 1 << 30) * VJ_OFFICIAL_EPOCH;
+    w->facts.group = whole(f, "batch_size", 1 << 20);
+    w->facts.batch = w->facts.group * whole(f, "world_size", 1 << 20);
+    if (vj_pt_number(f, "lr", &lr) && lr > 0 && lr <= 1) w->facts.lr = lr;
+}
+
 vj_status vj_weights_open_pt(vj_weights *w, const char *file, bool strict)
 {
     vj_pt *f = NULL;
@@ -122,11 +138,13 @@ vj_status vj_weights_open_pt(vj_weights *w, const char *file, bool strict)
     w->read = read_tensor;
     w->close = close_file;
     vj_format(w->facts.format, sizeof w->facts.format, "official");
+    read_training(w, f);
     for (int64_t i = 0; i < vj_pt_count(f); i++) {
         const vj_pt_tensor *t = vj_pt_at(f, i);
         char name[160];
         if (!official_name(t->path, name)) {
-            const bool known = vj_str_starts(t->path, "opt/") || vj_str_starts(t->path, "scaler/");
+            const bool known = vj_str_starts(t->path, "opt/") || vj_str_starts(t->path, "scaler/") ||
+                               !strchr(t->path, '/');   // a loss that was saved as a tensor
             VJ_CHECK(known || !strict, VJ_ERR_CONFIG, "%s: tensor '%s' is none of a V-JEPA 2 checkpoint's", file,
                      t->path);
         } else if (vj_str_ends(name, "pos_embed")) {

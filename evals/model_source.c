@@ -94,6 +94,9 @@ static vj_status from_shapes(vj_model_source *s, int64_t heads, int64_t pred_hea
     VJ_TRY_CTX(vj_model_resolve(m), "%s", facts->path);
     s->crop = facts->crop;
     s->frames = facts->frames;
+    s->batch = facts->batch;
+    s->group = facts->group;
+    s->lr = facts->lr;
     return VJ_OK;
 }
 

@@ -133,8 +133,8 @@ static vj_status write(exporter *x)
     if (facts->moments && x->status == VJ_OK) put_optimiser(x);
     vj_pt_key(x->w, "scaler");
     vj_pt_put_none(x->w);
-    vj_pt_key(x->w, "epoch");   // of 300 steps, as published
-    vj_pt_put_int(x->w, facts->step / 300);
+    vj_pt_key(x->w, "epoch");
+    vj_pt_put_int(x->w, facts->step / VJ_OFFICIAL_EPOCH);
     vj_pt_key(x->w, "loss");
     vj_pt_put_float(x->w, 0);
     vj_pt_key(x->w, "batch_size");   // of one of its ranks

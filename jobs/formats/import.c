@@ -77,8 +77,8 @@ static vj_status make_layouts(importer *x)
 static vj_status make_config(const vj_model_source *s, vj_run_config *config, vj_config **origins)
 {
     const vj_model_config *m = &s->model;
-    char words[16][96];
-    const char *list[16];
+    char words[20][96];
+    const char *list[20];
     int n = 0;
 #define WORD(...) vj_format(words[n], sizeof words[n], __VA_ARGS__), n++
     WORD("model.preset=%s", m->preset);
@@ -96,9 +96,17 @@ static vj_status make_config(const vj_model_source *s, vj_run_config *config, vj
     WORD("model.mask_tokens=%lld", (long long)s->mask_tokens);
     if (s->crop > 0) WORD("data.crop=%lld", (long long)s->crop);
     if (s->frames > 0) WORD("data.fpc=[%lld]", (long long)s->frames);
+    const int needed = n;
+    if (s->batch > 0 && s->group > 0) {
+        WORD("train.batch=%lld", (long long)s->batch);
+        WORD("mask.group=%lld", (long long)s->group);
+    }
+    if (s->lr > 0) WORD("optim.lr=%.17g", s->lr);
 #undef WORD
     for (int i = 0; i < n; i++) list[i] = words[i];
-    return vj_run_config_load(config, origins, NULL, list, n);
+    if (vj_run_config_load(config, origins, NULL, list, n) == VJ_OK) return VJ_OK;
+    vj_error_clear();   // a training that is none of ours; the weights are good all the same
+    return vj_run_config_load(config, origins, NULL, list, needed);
 }
 
 enum { PARTS = 7 };

@@ -25,6 +25,9 @@ both=$( (ck hash --per-tensor "$run"; ck hash --per-tensor "$scratch/b") | grep 
 [ "$same" = "$both" ] || fails "$both of $same tensors and moments came back"
 ck hash --per-tensor "$scratch/b" | grep -qx 'adam_step 20' || fails "Adam's count did not come back"
 
+expect 0 "" ck export "$scratch/b" --format official --out "$scratch/b.pt"
+cmp "$scratch/a.pt" "$scratch/b.pt" || fails "export, import, export gives other bytes"
+
 # Hugging Face's folder: the target encoder by default; its import fills both.
 expect 0 "VJEPA2Model" ck export "$run" --format hf --out "$scratch/hf"
 expect 0 "its one encoder serves as both" ck import "$scratch/hf" --out "$scratch/c"
