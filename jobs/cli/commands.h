@@ -14,6 +14,7 @@
 // argv[0] is the first word after the command's name.
 vj_status vj_cmd_pretrain(int argc, char **argv);
 vj_status vj_cmd_cooldown(int argc, char **argv);
+vj_status vj_cmd_watch(int argc, char **argv);
 vj_status vj_cmd_parity(int argc, char **argv);
 vj_status vj_cmd_data(int argc, char **argv);
 vj_status vj_cmd_checkpoint(int argc, char **argv);
