@@ -46,7 +46,7 @@ json 0 '.["optim.lr"] == {value: 0.001, origin: "command line"} and .["data.fpc"
   config show quickstart optim.lr=1e-3 'data.fpc=[8]' 'data.weights={a: 2}'
 json 0 '.fits and .problem == "" and .encoder_parameters == 1386624 and .memory_bytes.total > 0 and (.masks | length) == 2' \
   config check quickstart
-json 2 '.fits == false and (.problem | contains("what would fit")) and .tokens == 2048' \
+json 2 '.fits == false and (.problem | startswith("does not fit")) and .tokens == 2048' \
   config check pretrain/vitg16 train.batch=1048576 mask.group=1024 data.prefetch=64
 
 golden=tests/golden/parity-float64
