@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "checkpoints/pt_zip.h"
 #include "checkpoints/safetensors.h"
 #include "jobs/formats/formats.h"
 #include "model/vjepa.h"
@@ -416,6 +417,36 @@ static void damaged_files(void **state)
     free(bytes);
 }
 
+// Adam's correction for the first steps would be applied to moments of many steps.
+static void moments_without_a_step(void **state)
+{
+    char path[200], *bytes = NULL;
+    size_t n = 0, changed = 0;
+    vj_zip z;
+    vj_weights *w = NULL;
+    vj_format(path, sizeof path, "%s/official.pt", dir);
+    OK(vj_file_read(path, &bytes, &n, 1 << 24));
+    OK(vj_zip_open(&z, path));
+    const vj_zip_entry *e = vj_zip_find(&z, "data.pkl");
+    assert_non_null(e);
+    char *pickle = bytes + e->offset;
+    for (int64_t i = 0; i + 9 <= e->bytes; i++) {
+        if (memcmp(pickle + i, "X\4\0\0\0step", 9) != 0) continue;
+        pickle[i + 7] = 'o';
+        changed++;
+    }
+    const uint32_t crc = vj_crc32(0, pickle, (size_t)e->bytes);
+    for (size_t i = (size_t)(e->offset + e->bytes); i + 4 <= n; i++) {
+        if (memcmp(bytes + i, &e->crc, 4) == 0) memcpy(bytes + i, &crc, 4);
+    }
+    vj_zip_close(&z);
+    assert_true(changed > 0);
+    vj_format(path, sizeof path, "%s/stepless.pt", (char *)*state);
+    OK(vj_file_write_atomic(path, bytes, n));
+    free(bytes);
+    assert_fails(vj_weights_open(&w, path, true), VJ_ERR_CONFIG, "does not say after how many steps");
+}
+
 static void missing_and_mis_shaped(void **state)
 {
     char path[200];
@@ -466,6 +497,7 @@ int main(void)
         T(as_transformers),      T(every_bit_of_the_published_file), T(export_import_export),
         T(several_files_behind_an_index), T(what_cannot_be_written), T(nothing_is_executed),
         T(a_small_file_is_no_endless_tree), T(damaged_files),         T(missing_and_mis_shaped),
+        T(moments_without_a_step),
     };
     return cmocka_run_group_tests_name("jobs/formats", tests, scratch_setup, scratch_teardown);
 }
