@@ -4,7 +4,8 @@
 #   tests/run.sh [--quick] [--label L] [--build-only]
 #
 #   (nothing)      release build and all its tests but soak and bench; then the dev profile (-Werror, build only); then the
-#                  unit tests under AddressSanitizer and UBSan; then the threaded ones under ThreadSanitizer
+#                  unit tests under AddressSanitizer and UBSan; then the threaded ones under ThreadSanitizer; then a minute of
+#                  fuzzing (clang)
 #   --quick        release build and the labels unit and lint
 #   --label L      release build and one label (unit, lint, slow, soak, bench)
 #   --build-only   the builds alone
@@ -13,7 +14,7 @@
 # "N passed, N failed, N skipped".
 set -uo pipefail
 
-usage() { sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//'; }
+usage() { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//'; }
 quick="" label="" build_only=""
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -73,8 +74,8 @@ skipped_cases() { sed -nE 's/^\[  SKIPPED \] ([A-Za-z_][A-Za-z0-9_]*)$/\1/p' "$1
 
 jobs/install.sh || broke "jobs/install.sh"
 # These rooms handle memory and foreign bytes by hand; the ones after run threads.
-asan_tests='^(runtime|parallel|model|data|checkpoints|configs|cli)\.'
-tsan_tests='^(runtime\.thread|data\.loader|data\.shard|data\.pack)$'
+asan_tests='^(runtime|parallel|model|data|checkpoints|configs|evals|cli|fuzz)\.'
+tsan_tests='^(runtime\.(thread|metrics|log)|data\.(loader|shard|pack)|checkpoints\.writers)$'
 # Leaks in the handlers of cmocka's failed tests say nothing; a failed check of UBSan shows its stack.
 export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
 
@@ -88,6 +89,10 @@ if [ -z "$quick$label" ]; then
   build dev
   build asan && [ -z "$build_only" ] && run_ctest asan -L '^unit$' -R "$asan_tests"
   build tsan && [ -z "$build_only" ] && run_ctest tsan -R "$tsan_tests"
+  if build fuzz && [ -z "$build_only" ]; then
+    say "fuzzing, 60 s"
+    if tests/fuzz/smoke.sh 60; then passed=$((passed + 1)); else broke "tests/fuzz/smoke.sh 60"; fi
+  fi
 fi
 
 if [ ${#skips[@]} -gt 0 ]; then
