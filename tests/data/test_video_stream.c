@@ -35,7 +35,7 @@ static vj_status see(void *context, const vj_stream_clip *clip)
 
 static void make(char *path, size_t size, const char *dir, const char *name, const char *arguments)
 {
-    char command[1200];
+    char command[6000];
     vj_path_join(path, size, dir, name);
     snprintf(command, sizeof command, "ffmpeg -v error -y %s '%s'", arguments, path);
     assert_int_equal(system(command), 0);
