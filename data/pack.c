@@ -80,7 +80,7 @@ static vj_status check_request(const vj_pack_request *r)
         const vj_pack_source *s = &r->sources[i];
         VJ_CHECK(name_is_plain(s->name), VJ_ERR_USAGE, "source name '%s': letters, digits, '_', '-' and '.' are expected", s->name);
         VJ_CHECK(vj_path_exists(s->path), VJ_ERR_USAGE, "source %s: %s does not exist", s->name, s->path);
-        VJ_CHECK(vj_path_is_dir(s->path) || s->image, VJ_ERR_USAGE, "source %s: %s is not a folder", s->name, s->path);
+        VJ_CHECK(vj_path_is_dir(s->path) || s->image || vj_pack_is_list(s->path), VJ_ERR_USAGE, "source %s: %s is not a folder", s->name, s->path);
         for (int j = 0; j < i; j++) VJ_CHECK(strcmp(s->name, r->sources[j].name) != 0, VJ_ERR_USAGE, "source %s is given twice", s->name);
     }
     if (r->recode > 0) VJ_TRY(vj_recode_check());

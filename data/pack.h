@@ -9,7 +9,7 @@
 
 typedef struct vj_pack_source {
     const char *name;        // letters, digits, '_', '-', '.'
-    const char *path;        // folder; for images also one file (an IDX file)
+    const char *path;        // folder, or a list of files (.csv, .txt); for images also one file (an IDX file)
     bool image;
     double weight;           // negative: the number of training rows
 } vj_pack_source;

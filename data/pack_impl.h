@@ -19,6 +19,7 @@ typedef struct vj_pack_file {
     char *name;                  // relative to the source's folder: what shards remember
     char *path;
     int64_t bytes;
+    int32_t label;               // of a list; -1: none
     vj_scan scan;                // videos; packets are dropped and read again when many files are packed
     vj_window *windows;
     int64_t n_windows;
@@ -38,9 +39,18 @@ typedef struct vj_pack_files {
 
 // --- pack_list.c ---
 // Regular files below `path` whose names look like videos (or images), sorted by relative path. Links to folders are
-// followed, circles are not.
+// followed, circles are not. A regular file that is no IDX file (of images: no picture) is a list (pack_csv.c).
 vj_status vj_pack_list(vj_pack_files *out, const char *path, bool image) VJ_MUST_CHECK;
 void vj_pack_files_free(vj_pack_files *files);
+// `name` and `path` are copied.
+vj_status vj_pack_files_add(vj_pack_files *files, int64_t *capacity, const char *name, const char *path, int64_t bytes, int32_t label) VJ_MUST_CHECK;
+
+// --- pack_csv.c ---
+// The files that a list names, one a line: "PATH LABEL" or "PATH::LABEL" as published, "PATH,LABEL" with or without a header
+// ("path,label"), or a path alone. Blanks may be in paths; quotes around a path are taken off. Paths are relative to the
+// list's folder. VJ_ERR_CONFIG names the list and the line: no path, a label that is no whole number, a path twice.
+bool vj_pack_is_list(const char *path);
+vj_status vj_pack_csv(vj_pack_files *out, const char *list) VJ_MUST_CHECK;
 
 // --- pack_windows.c ---
 // Cuts [0, duration) into windows; a rest shorter than half a window joins the last one.

@@ -38,17 +38,21 @@ static bool has_extension(const char *name, const char *const *list)
     return false;
 }
 
-static vj_status add_file(walk *w, const char *name, const char *path, int64_t bytes)
+vj_status vj_pack_files_add(vj_pack_files *f, int64_t *capacity, const char *name, const char *path, int64_t bytes, int32_t label)
 {
-    vj_pack_files *f = w->files;
-    if (f->n == w->capacity) {
-        w->capacity = w->capacity == 0 ? 64 : w->capacity * 2;
-        vj_pack_file *v = w->capacity <= MAX_FILES ? realloc(f->v, (size_t)w->capacity * sizeof *v) : NULL;
-        VJ_CHECK(v != NULL, VJ_ERR_NOMEM, "no memory for a list of %lld files", (long long)w->capacity);
+    if (f->n == *capacity) {
+        *capacity = *capacity == 0 ? 64 : *capacity * 2;
+        vj_pack_file *v = *capacity <= MAX_FILES ? realloc(f->v, (size_t)*capacity * sizeof *v) : NULL;
+        VJ_CHECK(v != NULL, VJ_ERR_NOMEM, "no memory for a list of %lld files", (long long)*capacity);
         f->v = v;
     }
-    f->v[f->n++] = (vj_pack_file){ .name = vj_strdup(name), .path = vj_strdup(path), .bytes = bytes };
+    f->v[f->n++] = (vj_pack_file){ .name = vj_strdup(name), .path = vj_strdup(path), .bytes = bytes, .label = label };
     return VJ_OK;
+}
+
+static vj_status add_file(walk *w, const char *name, const char *path, int64_t bytes)
+{
+    return vj_pack_files_add(w->files, &w->capacity, name, path, bytes, -1);
 }
 
 static vj_status visit(walk *w, const char *dir, const char *relative, int depth);
@@ -112,8 +116,14 @@ vj_status vj_pack_list(vj_pack_files *out, const char *path, bool image)
     walk w = { .files = out, .image = image };
     *out = (vj_pack_files){ 0 };
     VJ_CHECK(stat(path, &st) == 0, VJ_ERR_USAGE, "%s: %s", path, strerror(errno));
+    if (S_ISREG(st.st_mode) && vj_pack_is_list(path)) {
+        const vj_status listed = vj_pack_csv(out, path);
+        if (listed != VJ_OK) vj_pack_files_free(out);
+        else if (out->n > 1) qsort(out->v, (size_t)out->n, sizeof *out->v, by_name);
+        return listed;
+    }
     if (image && S_ISREG(st.st_mode)) return add_file(&w, vj_path_base(path), path, (int64_t)st.st_size);
-    VJ_CHECK(S_ISDIR(st.st_mode), VJ_ERR_USAGE, "%s is not a folder", path);
+    VJ_CHECK(S_ISDIR(st.st_mode), VJ_ERR_USAGE, "%s is neither a folder nor a list (.csv or .txt)", path);
     w.dev[0] = st.st_dev;
     w.ino[0] = st.st_ino;
     const vj_status status = visit(&w, path, "", 0);

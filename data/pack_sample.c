@@ -267,7 +267,7 @@ static void fill_row(vj_pack_row *row, const vj_pack_file *file, const char *sou
     row->info = (vj_sample_info){
         .key = vj_sample_key(source, file->name, w->t0_us), .n_frames = clip->n_frames, .t0_us = w->t0_us, .t1_us = w->t1_us,
         .fps_num = scan->fps_num, .fps_den = scan->fps_den, .width = sideways ? height : width, .height = sideways ? width : height,
-        .orientation = clip->orientation, .label = -1, .media = VJ_MEDIA_CLIP,
+        .orientation = clip->orientation, .label = file->label, .media = VJ_MEDIA_CLIP,
         .flags = (scan->has_audio ? VJ_SAMPLE_HAS_AUDIO : 0u) | (all_intra ? VJ_SAMPLE_ALL_INTRA : 0u) | (scan->vfr ? VJ_SAMPLE_VFR : 0u),
     };
 }
@@ -396,7 +396,7 @@ vj_status vj_pack_image(vj_packer *packer, vj_pack_file *file, const char *sourc
     const int width = sideways ? frame->height : frame->width, height = sideways ? frame->width : frame->height;
     vj_pack_row row = { .file = file->name, .sar_num = 1, .sar_den = 1 };
     row.info = (vj_sample_info){ .key = vj_sample_key(source, file->name, 0), .n_frames = 1, .fps_num = 0, .fps_den = 1, .width = width,
-                                 .height = height, .orientation = orientation, .label = -1, .flags = VJ_SAMPLE_ALL_INTRA, .media = media };
+                                 .height = height, .orientation = orientation, .label = file->label, .flags = VJ_SAMPLE_ALL_INTRA, .media = media };
     VJ_CHECK(width >= 1 && height >= 1 && width <= 65535 && height <= 65535, VJ_ERR_DATA, "it is %d x %d pixels", width, height);
     // The whole way to RGB, so that training meets no surprise.
     vj_frames rgb;

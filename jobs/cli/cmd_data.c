@@ -105,7 +105,7 @@ static vj_status data_pack(int argc, char **argv)
     int64_t recode = 0, gop = request.gop, crf = request.crf, threads = vj_cpu_count(), seed = (int64_t)request.seed;
     const vj_option options[] = {
         { "out", VJ_OPT_TEXT, &request.out, "SHARDS", "folder that becomes the shards: new, or empty" },
-        { "source", VJ_OPT_TEXT_MANY, &videos, "NAME=DIR", "a folder of videos, searched with its subfolders; may be repeated" },
+        { "source", VJ_OPT_TEXT_MANY, &videos, "NAME=DIR|LIST", "a folder of videos, searched with its subfolders; may be repeated" },
         { "image-source", VJ_OPT_TEXT_MANY, &images, "NAME=PATH",
           "a folder of images (jpg, png, webp, bmp, IDX), or one IDX file, also gzipped; may be repeated" },
         { "weight", VJ_OPT_TEXT_MANY, &weights, "NAME=W", "mixing weight of a source; default: its number of training samples" },
