@@ -5,7 +5,9 @@
 #include "data/data_config.h"
 
 #include <stddef.h>
+#include <string.h>
 
+#include "runtime/base/str.h"
 #include "runtime/tensor/clip_batch.h"
 
 static const char *const temporal_names[] = { "paper-code", "pts", NULL };
@@ -20,6 +22,8 @@ const vj_field vj_data_fields[] = {
       .help = "folder of shards made by `vjepa data pack`" },
     { .key = "data.weights", .kind = VJ_FIELD_WEIGHTS, .offset = AT(weights), .text = "{}",
       .help = "mixing weight per source; sources left out are not used; empty: the weights of the catalogue" },
+    { .key = "data.mix", .kind = VJ_FIELD_TEXT, .offset = AT(mix), .text = "", .flags = FREE,
+      .help = "weights that change later: \"STEP: a=1 b=3; STEP: a=0\", others stay; what was seen already must stay as it was" },
     { .key = "data.fpc", .kind = VJ_FIELD_INT_LIST, .offset = AT(fpc), .text = "[16]", .i = { 0, 1, 1024 },
       .help = "frames per clip: one for all sources, or one per source in the catalogue's order" },
     { .key = "data.fps", .kind = VJ_FIELD_FLOAT, .offset = AT(fps), .f = { 4.0, 0.01, 1000.0 },
@@ -144,9 +148,55 @@ static void check_masks(vj_config *config, vj_mask_config *m)
     }
 }
 
+// "a=1 b=3"
+static vj_status parse_weights(char *text, vj_weight_list *out)
+{
+    char *save = NULL;
+    for (char *word = strtok_r(text, " ,", &save); word; word = strtok_r(NULL, " ,", &save)) {
+        char *equals = strchr(word, '=');
+        VJ_CHECK(equals && equals > word && (size_t)(equals - word) < sizeof out->name[0] && out->n < VJ_LIST_MAX, VJ_ERR_CONFIG,
+                 "'%.60s': SOURCE=WEIGHT was expected", word);
+        *equals = '\0';
+        VJ_CHECK(vj_parse_f64(equals + 1, &out->v[out->n]) && out->v[out->n] >= 0, VJ_ERR_CONFIG,
+                 "%s: a weight from 0 was expected, not '%.40s'", word, equals + 1);
+        vj_format(out->name[out->n++], sizeof out->name[0], "%s", word);
+    }
+    VJ_CHECK(out->n > 0, VJ_ERR_CONFIG, "weights were expected behind the step");
+    return VJ_OK;
+}
+
+vj_status vj_mix_parse(const char *text, vj_mix_change out[VJ_LIST_MAX], int *n)
+{
+    char copy[VJ_TEXT_MAX], *save = NULL;
+    *n = 0;
+    vj_format(copy, sizeof copy, "%s", text);
+    for (char *part = strtok_r(copy, ";", &save); part; part = strtok_r(NULL, ";", &save)) {
+        part += strspn(part, " ");
+        if (!*part) continue;
+        char *colon = strchr(part, ':');
+        VJ_CHECK(colon != NULL && *n < VJ_LIST_MAX, VJ_ERR_CONFIG, "'%.60s': STEP: SOURCE=WEIGHT ... was expected, up to %d of them with ';' between",
+                 part, VJ_LIST_MAX);
+        *colon = '\0';
+        vj_mix_change *c = &out[*n];
+        *c = (vj_mix_change){ 0 };
+        VJ_CHECK(vj_parse_i64(part, &c->step) && c->step >= 1 && c->step < INT64_C(1) << 40, VJ_ERR_CONFIG, "'%.40s' is no step from 1", part);
+        VJ_CHECK(*n == 0 || c->step > out[*n - 1].step, VJ_ERR_CONFIG, "step %lld does not come after step %lld", (long long)c->step,
+                 (long long)out[*n - 1].step);
+        VJ_TRY(parse_weights(colon + 1, &c->weights));
+        (*n)++;
+    }
+    return VJ_OK;
+}
+
 void vj_data_config_check(vj_config *config, const vj_data_config *data, vj_mask_config *masks)
 {
     check_masks(config, masks);
+    vj_mix_change changes[VJ_LIST_MAX];
+    int n_changes;
+    if (vj_mix_parse(data->mix, changes, &n_changes) != VJ_OK) {
+        vj_config_problem(config, "data.mix", "%s", vj_error_text());
+        vj_error_clear();
+    }
     if (data->fpc.n < 1) vj_config_problem(config, "data.fpc", "is empty: give the frames per clip, such as [16]");
     if (data->crop_scale_low > data->crop_scale_high) {
         vj_config_problem(config, "data.crop_scale_low", "%g is above data.crop_scale_high, %g", data->crop_scale_low,

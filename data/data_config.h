@@ -12,6 +12,7 @@ typedef enum vj_mask_truncate { VJ_TRUNCATE_SLOT, VJ_TRUNCATE_GLOBAL, VJ_TRUNCAT
 typedef struct vj_data_config {
     char dir[VJ_TEXT_MAX];           // data.dir: shards made by `vjepa data pack`
     vj_weight_list weights;          // data.weights: source -> weight; empty: the catalogue's
+    char mix[VJ_TEXT_MAX];           // data.mix: later weights, "STEP: a=1 b=3; STEP: a=0"
     vj_int_list fpc;                 // data.fpc: frames per clip, one for all sources or one per source
     double fps;                      // data.fps
     int64_t crop;                    // data.crop: pixels
@@ -36,6 +37,11 @@ typedef struct vj_mask_config {
     vj_float_list max_temporal_keep;             // mask.max_temporal_keep: [1.0, 1.0]
     vj_int_list max_keep;                        // mask.max_keep: [0, 0]; 0 = no limit
 } vj_mask_config;
+
+// One change of data.mix.
+typedef struct vj_mix_change { int64_t step; vj_weight_list weights; } vj_mix_change;
+// Up to VJ_LIST_MAX changes in ascending order of steps. VJ_ERR_CONFIG says what is wrong with the text.
+vj_status vj_mix_parse(const char *text, vj_mix_change out[VJ_LIST_MAX], int *n) VJ_MUST_CHECK;
 
 extern const vj_field vj_data_fields[];
 extern const vj_field vj_mask_fields[];

@@ -95,10 +95,10 @@ static vj_status check_state(const vj_loader *l, const vj_loader_state *state)
              "%s does not hold the data that the checkpoint was trained on (catalogue %.16s, the checkpoint has %016llx): "
              "set data.dir to the old shards, or start a new run",
              l->catalog->dir, l->catalog->digest, (unsigned long long)state->catalog_digest);
-    VJ_CHECK(state->plan_digest == l->plan->digest, VJ_ERR_CONFIG,
-             "the order of samples is not the checkpoint's (plan %016llx, the checkpoint has %016llx): seed, data.weights "
-             "and data.batch_exact must stay as they were",
-             (unsigned long long)l->plan->digest, (unsigned long long)state->plan_digest);
+    VJ_CHECK(state->plan_digest == vj_plan_digest(l->plan, state->cursor), VJ_ERR_CONFIG,
+             "the order of samples is not the checkpoint's (plan %016llx, the checkpoint has %016llx): seed, data.weights, "
+             "data.batch_exact and what data.mix said of the past must stay as they were",
+             (unsigned long long)vj_plan_digest(l->plan, state->cursor), (unsigned long long)state->plan_digest);
     VJ_CHECK(vj_quarantine_contains_digest(l->quarantine, state->quarantine_digest), VJ_ERR_CONFIG,
              "the list of bad samples (%lld entries) lacks some that the checkpoint knew (digest %016llx): give the list "
              "that was saved with it",
@@ -344,7 +344,7 @@ void vj_loader_state_get(const vj_loader *loader, vj_loader_state *out)
                               .step = l->start_step + l->released };
     pthread_mutex_unlock(&l->mutex);
     out->catalog_digest = catalog_digest(l->catalog);
-    out->plan_digest = l->plan ? l->plan->digest : 0;
+    out->plan_digest = l->plan ? vj_plan_digest(l->plan, out->cursor) : 0;
     out->quarantine_digest = vj_quarantine_digest(l->quarantine);
 }
 

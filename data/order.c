@@ -82,12 +82,12 @@ static vj_status check_source(const char *name, int64_t rows, uint64_t weight, u
     return VJ_OK;
 }
 
-static void digest_plan(vj_plan *p)
+uint64_t vj_plan_digest(const vj_plan *p, uint64_t cursor)
 {
     vj_str text = { 0 };
     vj_str_printf(&text, "plan 1 seed %llu\n", (unsigned long long)p->seed);
     for (int s = 0; s < p->n; s++) vj_str_printf(&text, "rows %lld\n", (long long)p->rows[s]);
-    for (int k = 0; k < p->n_segments; k++) {
+    for (int k = 0; k < p->n_segments && (k == 0 || p->segments[k].first < cursor); k++) {
         const vj_plan_segment *seg = &p->segments[k];
         vj_str_printf(&text, "segment %llu block %llu\n", (unsigned long long)seg->first,
                       (unsigned long long)seg->block);
@@ -95,14 +95,21 @@ static void digest_plan(vj_plan *p)
             vj_str_printf(&text, "%llu %llu\n", (unsigned long long)seg->weight[s], (unsigned long long)seg->base[s]);
         }
     }
-    p->digest = vj_xxh64(text.data, text.length);
+    const uint64_t digest = vj_xxh64(text.data, text.length);
     vj_str_free(&text);
+    return digest;
 }
 
-vj_status vj_plan_create(vj_plan **out, uint64_t seed, int n, const char *const *names, const int64_t *rows,
-                         const uint64_t *weights, uint64_t block)
+static void free_segment(vj_plan_segment *seg)
 {
-    *out = NULL;
+    free(seg->weight);
+    free(seg->below);
+    free(seg->base);
+}
+
+static vj_status make_segment(vj_plan_segment *seg, int n, const char *const *names, const int64_t *rows,
+                              const uint64_t *weights, uint64_t block)
+{
     uint64_t total = 0;
     for (int s = 0; s < n; s++) {
         VJ_ASSERT(weights[s] <= (uint64_t)1 << 62 && total <= (uint64_t)1 << 62);
@@ -111,29 +118,65 @@ vj_status vj_plan_create(vj_plan **out, uint64_t seed, int n, const char *const 
     VJ_CHECK(total > 0, VJ_ERR_CONFIG, "all sources have weight 0: nothing to train on");
     if (block == 0) block = default_block(weights, n, total);
     for (int s = 0; s < n; s++) VJ_TRY(check_source(names[s], rows[s], weights[s], block, total));
-
-    vj_plan *p = calloc(1, sizeof *p);
-    vj_plan_segment *seg = calloc(1, sizeof *seg);
-    if (p != NULL) *p = (vj_plan){ .seed = seed, .n = n, .n_segments = seg ? 1 : 0, .segments = seg };
-    if (p != NULL && seg != NULL) {
-        *seg = (vj_plan_segment){ .block = block, .total = total };
-        p->rows = calloc((size_t)n, sizeof *p->rows);
-        seg->weight = calloc((size_t)n, sizeof *seg->weight);
-        seg->below = calloc((size_t)n + 1, sizeof *seg->below);
-        seg->base = calloc((size_t)n, sizeof *seg->base);
-    }
-    if (p == NULL || seg == NULL || !p->rows || !seg->weight || !seg->below || !seg->base) {
-        if (p == NULL) free(seg);
-        vj_plan_destroy(&p);
+    *seg = (vj_plan_segment){ .block = block, .total = total };
+    seg->weight = calloc((size_t)n, sizeof *seg->weight);
+    seg->below = calloc((size_t)n + 1, sizeof *seg->below);
+    seg->base = calloc((size_t)n, sizeof *seg->base);
+    if (!seg->weight || !seg->below || !seg->base) {
+        free_segment(seg);
         VJ_FAIL(VJ_ERR_NOMEM, "no memory for the plan of %d sources", n);
     }
     for (int s = 0; s < n; s++) {
-        p->rows[s] = rows[s];
         seg->weight[s] = weights[s];
         seg->below[s + 1] = seg->below[s] + weights[s];
     }
-    digest_plan(p);
+    return VJ_OK;
+}
+
+vj_status vj_plan_create(vj_plan **out, uint64_t seed, int n, const char *const *names, const int64_t *rows,
+                         const uint64_t *weights, uint64_t block)
+{
+    *out = NULL;
+    vj_plan_segment seg;
+    VJ_TRY(make_segment(&seg, n, names, rows, weights, block));
+    vj_plan *p = calloc(1, sizeof *p);
+    if (p) {
+        *p = (vj_plan){ .seed = seed, .n = n };
+        p->rows = calloc((size_t)n, sizeof *p->rows);
+        p->segments = calloc(1, sizeof *p->segments);
+    }
+    if (!p || !p->rows || !p->segments) {
+        free_segment(&seg);
+        vj_plan_destroy(&p);
+        VJ_FAIL(VJ_ERR_NOMEM, "no memory for the plan of %d sources", n);
+    }
+    memcpy(p->rows, rows, (size_t)n * sizeof *p->rows);
+    p->segments[0] = seg;
+    p->n_segments = 1;
     *out = p;
+    return VJ_OK;
+}
+
+vj_status vj_plan_append(vj_plan *p, uint64_t g, const char *const *names, const uint64_t *weights, uint64_t block,
+                         uint64_t *first)
+{
+    const vj_plan_segment *last = &p->segments[p->n_segments - 1];
+    VJ_CHECK(g >= last->first, VJ_ERR_CONFIG, "a change of the mix at sample %llu comes before the one at %llu",
+             (unsigned long long)g, (unsigned long long)last->first);
+    vj_plan_segment seg;
+    VJ_TRY(make_segment(&seg, p->n, names, p->rows, weights, block));
+    vj_plan_segment *grown = realloc(p->segments, (size_t)(p->n_segments + 1) * sizeof *grown);
+    if (!grown) {
+        free_segment(&seg);
+        VJ_FAIL(VJ_ERR_NOMEM, "no memory for the plan of %d sources", p->n);
+    }
+    p->segments = grown;
+    last = &grown[p->n_segments - 1];
+    const uint64_t blocks = (g - last->first + last->block - 1) / last->block;
+    seg.first = last->first + blocks * last->block;
+    for (int s = 0; s < p->n; s++) seg.base[s] = last->base[s] + vj_plan_before(last, s, blocks);
+    if (first) *first = seg.first;
+    grown[p->n_segments++] = seg;
     return VJ_OK;
 }
 
@@ -141,19 +184,15 @@ void vj_plan_destroy(vj_plan **plan)
 {
     vj_plan *p = *plan;
     if (p == NULL) return;
-    for (int k = 0; k < p->n_segments; k++) {
-        free(p->segments[k].weight);
-        free(p->segments[k].below);
-        free(p->segments[k].base);
-    }
+    for (int k = 0; k < p->n_segments; k++) free_segment(&p->segments[k]);
     free(p->segments);
     free(p->rows);
     free(p);
     *plan = NULL;
 }
 
-// Weights of the configuration, which must name existing sources.
-static vj_status configured_weights(const vj_catalog *catalog, const vj_weight_list *list, double *weights)
+// Weights of the configuration, which must name existing sources; `key` is where they stand.
+static vj_status configured_weights(const vj_catalog *catalog, const vj_weight_list *list, const char *key, double *weights)
 {
     const char *names[VJ_MAX_SOURCES + 1];
     for (int s = 0; s < catalog->n_sources; s++) names[s] = catalog->sources[s].name;
@@ -168,8 +207,8 @@ static vj_status configured_weights(const vj_catalog *catalog, const vj_weight_l
             continue;
         }
         const char *near = vj_nearest(list->name[i], names);
-        VJ_FAIL(VJ_ERR_CONFIG, "data.weights: %s has no source '%s'%s%s%s (`vjepa data ls` lists its sources)",
-                catalog->dir,
+        VJ_FAIL(VJ_ERR_CONFIG, "%s: %s has no source '%s'%s%s%s (`vjepa data ls` lists its sources)",
+                key, catalog->dir,
                 list->name[i], near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     return VJ_OK;
@@ -196,9 +235,22 @@ vj_status vj_plan_from_catalog(vj_plan **out, uint64_t seed, const vj_catalog *c
                  names[s],
                  weights[s]);
     }
-    VJ_TRY(configured_weights(catalog, &config->weights, weights));
+    VJ_TRY(configured_weights(catalog, &config->weights, "data.weights", weights));
     vj_weights_to_integers(weights, n, integers);
-    return vj_plan_create(out, seed, n, names, rows, integers, config->batch_exact ? (uint64_t)batch : 0);
+    const uint64_t block = config->batch_exact ? (uint64_t)batch : 0;
+    VJ_TRY(vj_plan_create(out, seed, n, names, rows, integers, block));
+    vj_mix_change changes[VJ_LIST_MAX];
+    int n_changes = 0;
+    vj_status status = vj_mix_parse(config->mix, changes, &n_changes);
+    for (int i = 0; i < n_changes && status == VJ_OK; i++) {   // sources that are not named keep their weight
+        status = configured_weights(catalog, &changes[i].weights, "data.mix", weights);
+        if (status != VJ_OK) break;
+        vj_weights_to_integers(weights, n, integers);
+        status = vj_plan_append(*out, (uint64_t)changes[i].step * (uint64_t)batch, names, integers, block, NULL);
+        if (status != VJ_OK) vj_context("changing the mix from step %lld on (data.mix)", (long long)changes[i].step);
+    }
+    if (status != VJ_OK) vj_plan_destroy(out);
+    return status;
 }
 
 // ---- order --------------------------------------------------------------------------------------------------------

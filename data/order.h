@@ -9,7 +9,7 @@
 #include "data/catalog.h"
 #include "data/data_config.h"
 
-// Weights hold from `first` on. A plan has one segment today; changing the mix in the middle of a run will append one.
+// Weights hold from `first` on. Changing the mix in the middle of a run (data.mix) appends a segment.
 typedef struct vj_plan_segment {
     uint64_t first;              // g of its first sample
     uint64_t block;              // B
@@ -25,7 +25,6 @@ typedef struct vj_plan {
     int64_t *rows;               // (n) training rows N_s
     int n_segments;
     vj_plan_segment *segments;
-    uint64_t digest;             // of all the above: two runs with equal digests have the same order
 } vj_plan;
 
 typedef struct vj_ref {
@@ -41,7 +40,15 @@ vj_status vj_plan_create(vj_plan **out, uint64_t seed, int n, const char *const 
 // The plan of a run: weights from config->weights, else from the catalogue; blocks of `batch` with data.batch_exact.
 vj_status vj_plan_from_catalog(vj_plan **out, uint64_t seed, const vj_catalog *catalog, const vj_data_config *config,
                                int64_t batch) VJ_MUST_CHECK;
+// From the first block border at or after sample `g` on the sources mix by `weights`: what comes before stays as it is, and
+// every source goes on with its next ordinal, none left out and none repeated. `g` may not be before the last segment's
+// beginning. *first (may be NULL): that border.
+vj_status vj_plan_append(vj_plan *plan, uint64_t g, const char *const *names, const uint64_t *weights, uint64_t block,
+                         uint64_t *first) VJ_MUST_CHECK;
 void vj_plan_destroy(vj_plan **plan);
+// Of everything that decides the samples before `cursor`: two plans with equal digests agree on them. Later changes of the
+// mix are not in it, so a run may be given new ones while it waits.
+uint64_t vj_plan_digest(const vj_plan *plan, uint64_t cursor);
 
 vj_ref vj_order(const vj_plan *plan, uint64_t g);
 // How many samples of a source precede block `b` of a segment (without its base): A(s, b) of 4.4.

@@ -10,6 +10,7 @@
 
 #include "data/order.h"
 #include "runtime/base/rng.h"
+#include "tests/support/scratch.h"
 
 static const char *const names[12] = { "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l" };
 
@@ -112,7 +113,7 @@ static void seeds_give_other_orders(void **state)
 {
     (void)state;
     vj_plan *one = plan_of(1, 5, table1_rows, table1_weights, 0), *two = plan_of(2, 5, table1_rows, table1_weights, 0);
-    assert_true(one->digest != two->digest);
+    assert_true(vj_plan_digest(one, 0) != vj_plan_digest(two, 0));
     int same = 0;
     for (uint64_t g = 0; g < 5000; g++) {
         const vj_ref a = vj_order(one, g), b = vj_order(two, g);
@@ -199,6 +200,79 @@ static void weights_of_the_configuration(void **state)
     vj_plan_destroy(&plan);
 }
 
+// T9: weights that change at g0. What came before is as it was, every source goes on with its next ordinal, and the new shares
+// are exact from block to block.
+static void the_mix_may_change(void **state)
+{
+    (void)state;
+    enum { N = 4, COUNT = 60000 };
+    const int64_t rows[N] = { 700, 90, 11, 5000 };
+    const char *const called[N] = { "a", "b", "c", "d" };
+    const uint64_t weights[3][N] = { { 5, 3, 1, 1 }, { 1, 0, 7, 2 }, { 0, 4, 1, 95 } };
+    const uint64_t at[3] = { 0, 4001, 23456 };   // neither is a border of a block
+    vj_plan *plain = NULL, *mixed = NULL;
+    OK(vj_plan_create(&plain, 239, N, called, rows, weights[0], 0));
+    OK(vj_plan_create(&mixed, 239, N, called, rows, weights[0], 0));
+    uint64_t first[3] = { 0 };
+    for (int k = 1; k < 3; k++) {
+        OK(vj_plan_append(mixed, at[k], called, weights[k], 0, &first[k]));
+        assert_true(first[k] >= at[k] && first[k] < at[k] + mixed->segments[k - 1].block);
+    }
+    static unsigned char seen[N][COUNT];
+    uint64_t count[N] = { 0 };
+    memset(seen, 0, sizeof seen);
+    for (uint64_t g = 0; g < COUNT; g++) {
+        const vj_ref r = vj_order(mixed, g);
+        if (g < first[1]) {
+            const vj_ref before = vj_order(plain, g);
+            assert_true(r.source == before.source && r.ordinal == before.ordinal && r.epoch == before.epoch && r.row == before.row);
+        }
+        const int k = g >= first[2] ? 2 : g >= first[1] ? 1 : 0;
+        assert_true(weights[k][r.source] > 0);
+        assert_true(r.ordinal < COUNT && !seen[r.source][r.ordinal]);
+        seen[r.source][r.ordinal] = 1;
+        count[r.source]++;
+        // At a border of a block: no ordinal was left out, and the shares are exact.
+        const vj_plan_segment *seg = &mixed->segments[k];
+        const uint64_t done = g + 1 - seg->first;
+        if (done % seg->block != 0) continue;
+        for (int s = 0; s < N; s++) {
+            for (uint64_t o = 0; o < count[s]; o += 97) assert_true(seen[s][o]);
+            assert_true(count[s] == 0 || seen[s][count[s] - 1]);
+            const double share = (double)done * (double)weights[k][s] / (double)seg->total;
+            assert_true(fabs((double)(count[s] - seg->base[s]) - share) < 1);
+        }
+    }
+    // Digests: equal until the change was seen, so a waiting run may be given a new one; different afterwards.
+    assert_int_equal(vj_plan_digest(plain, first[1]), vj_plan_digest(mixed, first[1]));
+    assert_true(vj_plan_digest(plain, first[1] + 1) != vj_plan_digest(mixed, first[1] + 1));
+    assert_fails(vj_plan_append(mixed, 10, called, weights[0], 0, NULL), VJ_ERR_CONFIG, "comes before");
+    assert_fails(vj_plan_append(mixed, COUNT, called, (const uint64_t[N]){ 0 }, 0, NULL), VJ_ERR_CONFIG, "weight 0");
+    vj_plan_destroy(&plain);
+    vj_plan_destroy(&mixed);
+}
+
+static void changes_are_read_from_text(void **state)
+{
+    (void)state;
+    vj_mix_change c[VJ_LIST_MAX];
+    int n;
+    OK(vj_mix_parse("", c, &n));
+    assert_int_equal(n, 0);
+    OK(vj_mix_parse("100: a=1 b=2.5; 2000: a=0;", c, &n));
+    assert_int_equal(n, 2);
+    assert_int_equal(c[0].step, 100);
+    assert_int_equal(c[0].weights.n, 2);
+    assert_string_equal(c[0].weights.name[1], "b");
+    assert_true(c[0].weights.v[1] == 2.5 && c[1].step == 2000 && c[1].weights.v[0] == 0);
+    assert_fails(vj_mix_parse("a=1", c, &n), VJ_ERR_CONFIG, "STEP: SOURCE=WEIGHT");
+    assert_fails(vj_mix_parse("x: a=1", c, &n), VJ_ERR_CONFIG, "'x' is no step");
+    assert_fails(vj_mix_parse("5: a=1; 5: a=2", c, &n), VJ_ERR_CONFIG, "does not come after");
+    assert_fails(vj_mix_parse("5: a=-1", c, &n), VJ_ERR_CONFIG, "a weight from 0");
+    assert_fails(vj_mix_parse("5:", c, &n), VJ_ERR_CONFIG, "weights were expected");
+    assert_fails(vj_mix_parse("5: =3", c, &n), VJ_ERR_CONFIG, "SOURCE=WEIGHT was expected");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +283,8 @@ int main(void)
         cmocka_unit_test(decimals_become_integers),
         cmocka_unit_test(impossible_plans_are_refused),
         cmocka_unit_test(weights_of_the_configuration),
+        cmocka_unit_test(the_mix_may_change),
+        cmocka_unit_test(changes_are_read_from_text),
     };
     return cmocka_run_group_tests_name("data/order", tests, NULL, NULL);
 }
