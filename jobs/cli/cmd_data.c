@@ -279,6 +279,7 @@ static const vj_command subcommands[] = {
     { "verify", data_verify, "check every byte of the shards" },
     { "ls", data_ls, "sources, samples and sizes" },
     { "order", vj_cmd_data_order, "which samples a run is given" },
+    { "show", vj_cmd_data_show, "everything known of one sample, and how it looks" },
     { NULL, NULL, NULL },
 };
 

@@ -19,21 +19,15 @@
 
 enum { MOST_SAMPLES = 10000000 };
 
-typedef struct order_root {
-    vj_train_config train;
-    vj_data_config data;
-    vj_mask_config mask;
-} order_root;
-
 // A folder of shards gets the default configuration; everything else is a configuration.
-static vj_status load_root(order_root *root, const char *word, const vj_args *args)
+vj_status vj_order_root_load(vj_order_root *root, const char *word, const vj_args *args)
 {
     vj_config *config = NULL;
     if (!vj_path_is_dir(word)) {
         vj_run_config *run = calloc(1, sizeof *run);
         VJ_CHECK(run != NULL, VJ_ERR_NOMEM, "no memory for a configuration");
         const vj_status status = vj_run_config_load(run, &config, word, args->overrides, args->n_overrides);
-        if (status == VJ_OK) *root = (order_root){ run->train, run->data, run->mask };
+        if (status == VJ_OK) *root = (vj_order_root){ run->train, run->data, run->mask };
         vj_config_destroy(&config);
         free(run);
         VJ_TRY(status);
@@ -41,9 +35,9 @@ static vj_status load_root(order_root *root, const char *word, const vj_args *ar
         return VJ_OK;
     }
     const vj_config_part parts[] = {
-        { vj_train_fields, offsetof(order_root, train) },
-        { vj_data_fields, offsetof(order_root, data) },
-        { vj_mask_fields, offsetof(order_root, mask) },
+        { vj_train_fields, offsetof(vj_order_root, train) },
+        { vj_data_fields, offsetof(vj_order_root, data) },
+        { vj_mask_fields, offsetof(vj_order_root, mask) },
     };
     vj_status status = vj_config_load(&config, root, parts, 3, NULL, args->overrides, args->n_overrides);
     if (status == VJ_OK) {
@@ -57,7 +51,7 @@ static vj_status load_root(order_root *root, const char *word, const vj_args *ar
     return VJ_OK;
 }
 
-static vj_status print_sample(const order_root *root, const vj_catalog *catalog, vj_shards *shards, const vj_plan *plan, uint64_t g,
+static vj_status print_sample(const vj_order_root *root, const vj_catalog *catalog, vj_shards *shards, const vj_plan *plan, uint64_t g,
                               int64_t *index, double *seconds, vj_json_writer *json)
 {
     const vj_ref ref = vj_order(plan, g);
@@ -107,7 +101,7 @@ static vj_status print_sample(const order_root *root, const vj_catalog *catalog,
     return VJ_OK;
 }
 
-static vj_status print_order(const order_root *root, int64_t from, int64_t to, bool as_json)
+static vj_status print_order(const vj_order_root *root, int64_t from, int64_t to, bool as_json)
 {
     vj_status status = VJ_OK;
     vj_catalog *catalog = NULL;
@@ -174,9 +168,9 @@ vj_status vj_cmd_data_order(int argc, char **argv)
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "SHARDS or CONFIG"));
-    order_root *root = calloc(1, sizeof *root);
+    vj_order_root *root = calloc(1, sizeof *root);
     VJ_CHECK(root != NULL, VJ_ERR_NOMEM, "no memory for a configuration");
-    vj_status status = load_root(root, args.positional[0], &args);
+    vj_status status = vj_order_root_load(root, args.positional[0], &args);
     if (status == VJ_OK && to < 0) to = from + root->train.batch;
     if (status == VJ_OK && (from < 0 || to < from || to - from > MOST_SAMPLES)) {
         status = vj_fail(VJ_ERR_USAGE, "--from %lld --to %lld: two numbers from 0 on, in order, at most %d apart, are expected", (long long)from,

@@ -222,6 +222,26 @@ static vj_status check_identity(const vj_run_dir *run, const char *phase, const 
     return status;
 }
 
+// What a killed process left half written: NAME.tmp-PID. The lock is ours, so nobody is still writing one. A failure is of no
+// consequence: the file is in nobody's way.
+static void sweep_leftovers(const char *path)
+{
+    char **names = NULL;
+    int64_t count = 0;
+    if (vj_dir_list(path, &names, &count) != VJ_OK) {
+        vj_error_clear();
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const char *mark = strstr(names[i], ".tmp-");
+        char file[1024];
+        if (!mark || mark == names[i] || mark[5] == '\0' || mark[5 + strspn(mark + 5, "0123456789")] != '\0') continue;
+        vj_path_join(file, sizeof file, path, names[i]);
+        if (!vj_path_is_dir(file) && unlink(file) == 0) vj_log(VJ_DEBUG, "run", "removed %s, left by a killed process", file);
+    }
+    vj_names_free(&names, count);
+}
+
 vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, const char *parent, int64_t parent_step,
                           const char *init_from, const char *init, const vj_config *config, bool fresh)
 {
@@ -261,6 +281,7 @@ vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, 
         vj_format(run.init, sizeof run.init, "%s", init);
         VJ_TRY_GOTO(write_identity(&run, config), fail);
     }
+    sweep_leftovers(path);
     *out = run;
     return VJ_OK;
 fail:

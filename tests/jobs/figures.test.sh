@@ -6,9 +6,10 @@ run=$scratch/run
 words=(held_out.every=5 log.epoch=8 train.steps=20 optim.warmup=2)
 train_small "$run" "${words[@]}" --steps 10 > "$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
 status=0
-VJ_FAULT=kill@rename:1 train_small "$run" "${words[@]}" checkpoint.every=1000 > "$scratch/log" 2>&1 || status=$?
+VJ_FAULT=kill@checkpoint.before_rename:1 train_small "$run" "${words[@]}" checkpoint.every=1000 > "$scratch/log" 2>&1 || status=$?
 [ $status -eq 137 ] || { fails "exit $status instead of a kill"; cat "$scratch/log"; }
 [ "$(tail -n 1 "$run/log_r0.csv" | cut -d , -f 1,2)" = 3,3 ] || fails "the killed start did not come to step 20"
+touch "$run/status.json.tmp-1" "$run/kept.tmp-x"   # what a kill inside a write leaves, and a file that is not ours
 train_small "$run" "${words[@]}" --steps 15 > "$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
 
 [ "$(head -n 1 "$run/log_r0.csv")" = "epoch,itr,loss,iter-time(ms),gpu-time(ms),dataload-time(ms)" ] || fails "log_r0.csv: other columns"
@@ -37,7 +38,7 @@ grep -vE "^# (HELP $name .+|TYPE $name gauge)$|^$name\{$label(,$label)*\} (NaN|[
 [ -z "$(grep '^# TYPE' "$prom" | sort | uniq -d)" ] || fails "metrics.prom: a metric twice"
 grep -qx 'vjepa_step{run="run",phase="pretrain"} 15' "$prom" || fails "metrics.prom is not of step 15"
 grep -q '^vjepa_held_out_ratio{run="run",phase="pretrain"} [0-9]' "$prom" || fails "metrics.prom: no held-out ratio"
-[ -z "$(ls "$run" | grep tmp)" ] || fails "a temporary file is left"
+[ "$(ls "$run" | grep tmp)" = kept.tmp-x ] || fails "a temporary file is left, or somebody's file is gone"
 
 train_small "$scratch/off" --steps 2 log.tensorboard=false log.csv=false log.prometheus= > "$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
 for file in tb log_r0.csv metrics.prom; do [ ! -e "$scratch/off/$file" ] || fails "$file is there though it is switched off"; done

@@ -31,6 +31,12 @@ json 0 '(.samples | length) == 5 and .samples[0].g == 3 and .samples[4].g == 7 a
 "$VJEPA" data order "$shards" --from 3 --to 8 | tail -n +2 | cut -f 1,2,5,6 > "$scratch/text"
 jq -r '.samples[] | [.g, .source, .row, .key] | @tsv' "$scratch/out" | cmp -s - "$scratch/text" || fails "data order: JSON and text differ"
 
+json 0 '.source == "made" and .row == 0 and .media == "video" and .frames > 8 and .width > 0 and (.file | endswith(".avi") or endswith(".mp4") or endswith(".mkv"))' \
+  data show "$shards" made:0 --png "$scratch/show.png"
+key=$(jq -r .key "$scratch/out")
+[ "$(od -An -tx1 -N8 "$scratch/show.png" | tr -d ' ')" = 89504e470d0a1a0a ] || fails "data show: no picture was written"
+json 0 '.key == "'"$key"'" and .row == 0' data show "$shards" "$key"
+
 json 0 '[.checkpoints[].step] == [2, 4] and (.checkpoints | all(.valid and .bytes > 0))' checkpoint ls "$run"
 json 0 '.step == 4 and .phase == "pretrain" and (.networks | length) == 3 and (.config_yaml | contains("width: 48"))' checkpoint show "$run"
 json 0 '.hash | length == 64' checkpoint hash "$run"
@@ -56,7 +62,7 @@ json 1 '.agreement == false and .worst_over_tolerance > 1' \
   parity --model $golden/model.safetensors --batch $golden/batch.safetensors --expect $golden/expect.safetensors lr=0.5
 
 # Every command with --json says in its help which keys there are.
-for words in "data pack" "data verify" "data ls" "data order" "checkpoint ls" "checkpoint show" "checkpoint hash" "checkpoint verify" \
+for words in "data pack" "data verify" "data ls" "data show" "data order" "checkpoint ls" "checkpoint show" "checkpoint hash" "checkpoint verify" \
              "config show" "config check" parity; do
   # shellcheck disable=SC2086
   "$VJEPA" $words --help > "$scratch/help"
