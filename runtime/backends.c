@@ -10,18 +10,23 @@
 
 static void nothing(void) {}
 
+// Pages of their own: only what a kernel touches is ever made real.
+static vj_status own_pages(char **out, size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    VJ_CHECK(p != MAP_FAILED, VJ_ERR_NOMEM, "no memory for %zu MB of kernel scratch", bytes >> 20);
+    *out = p;
+    return VJ_OK;
+}
+
 static vj_status make_exec(vj_device *d, int threads)
 {
     VJ_TRY(vj_pool_create(&d->exec.pool, threads, d->real == VJ_F32 ? vj_cpu_thread_start : nothing));
     VJ_TRY(vj_host_alloc(&d->exec.scratch, (size_t)threads * sizeof *d->exec.scratch, "kernel scratch"));
-    // Pages of their own: only what a kernel touches is ever made real.
-    for (int i = 0; i < threads; i++) {
-        char *p = mmap(NULL, VJ_SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        VJ_CHECK(p != MAP_FAILED, VJ_ERR_NOMEM, "no memory for the scratch of %d threads (%d MB each)", threads,
-                 VJ_SCRATCH_BYTES >> 20);
-        d->exec.scratch[i] = p;
-    }
+    for (int i = 0; i < threads; i++) VJ_TRY(own_pages(&d->exec.scratch[i], VJ_SCRATCH_BYTES));
     d->exec.scratch_bytes = VJ_SCRATCH_BYTES;
+    VJ_TRY(own_pages(&d->exec.shared, VJ_SHARED_BYTES));
+    d->exec.shared_bytes = VJ_SHARED_BYTES;
     return VJ_OK;
 }
 
@@ -79,6 +84,7 @@ void vj_device_close(vj_device **device)
         if (d->exec.scratch[i]) munmap(d->exec.scratch[i], VJ_SCRATCH_BYTES);
     }
     vj_host_free(d->exec.scratch);
+    if (d->exec.shared) munmap(d->exec.shared, VJ_SHARED_BYTES);
     vj_pool_destroy(&d->exec.pool);
     pthread_mutex_destroy(&d->kernels);
     vj_host_free(d);

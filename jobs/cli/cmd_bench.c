@@ -130,7 +130,7 @@ static vj_status bench_roof(int argc, char **argv)
         vj_cli_print_help("bench roof", "", "What this machine can do at most: multiply-adds in registers, memory, and the five largest products of a step by\n"
                           "our kernel, oneDNN and OpenBLAS (libopenblas0-serial, when installed). The roof takes the best of each.\n"
                           "JSON: time, cpu, isa, libraries, threads, model, crop, frames, batch, masks, step_flop, fma_flop_per_second,\n"
-                          "memory_bytes_per_second, products [form, rows, in, out, share_of_step, own, oneDNN, OpenBLAS, training],\n"
+                          "memory_bytes_per_second, products [form, rows, in, out, share_of_step, own, oneDNN, OpenBLAS],\n"
                           "roof_flop_per_second, valid.", options);
         return VJ_OK;
     }

@@ -4,11 +4,12 @@
 
 #include "runtime/ops/ops_impl.h"
 
-// A product C (M, N) = [C +] A (M, K) B (K, N) with free strides in A and B; C has row stride N.
+// A product C (M, N) = [C +] A (M, K) B (K, N) with free strides in A and B.
 typedef struct cpu_product {
     float *C;
     const float *A, *B;
     int64_t M, N, K, a_row, a_k, b_k, b_col;
+    int64_t c_row;   // row stride of C and aux; set by cpu_product_run
     bool accumulate;
     // What is done to a finished tile: bias (N), then gelu with the pre-activation kept in aux, or + aux; or *
     // gelu'(aux).
@@ -16,17 +17,18 @@ typedef struct cpu_product {
     float *aux;
     int finish;   // CPU_FINISH_*
 } cpu_product;
-// Steps of k that a packed panel of B holds: two vectors wide, it fills half of a first-level cache.
-enum { CPU_PRODUCT_DEPTH = 256 };
 enum { CPU_FINISH_NONE, CPU_FINISH_GELU, CPU_FINISH_ADD, CPU_FINISH_GELU_SLOPE };
 
 // What one instruction set offers; gemm.c and cpu_kernels.c use it without knowing which.
 typedef struct cpu_isa {
     const char *name;
-    int64_t library_floor;   // products of at least this many multiply-adds go to oneDNN; INT64_MAX: none
-    // Columns [n0, n0 + n) of rows [m0, m0 + m), any sizes, with what follows the product; scratch: 8 MiB are
-    // plenty (384 rows of A and eight panels of B, both one piece of k deep).
-    void (*product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, float *scratch);
+    int64_t panel;                       // columns of a panel of packed B
+    int64_t (*panel_floats)(int64_t K);   // floats from one panel of K steps to the next
+    // Steps [k0, k0 + K) of columns [0, n) of B into panels that hold `depth` steps.
+    void (*pack_panels)(float *panels, int64_t depth, const float *B, int64_t k0, int64_t K, int64_t b_k, int64_t b_col, int64_t n);
+    // Columns [n0, n0 + n) of rows [m0, m0 + m), any sizes, with what follows the product. `panels`: B from column n0 on, all
+    // steps of K, or NULL: the tile packs them itself. scratch: gemm.c says how much.
+    void (*product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, const float *panels, float *scratch);
     void (*finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n);
     // out (n) += column sums of x (R, row stride `stride`), rows first to last
     void (*column_sums)(float *out, const float *x, int64_t R, int64_t stride, int64_t n);
@@ -48,7 +50,7 @@ const char *vj_cpu_gemm_name(void);
 void vj_cpu_thread_start(void);
 
 // gemm.c
-typedef enum cpu_library { CPU_BY_SIZE, CPU_OWN, CPU_ONEDNN, CPU_OPENBLAS } cpu_library;
+typedef enum cpu_library { CPU_OWN, CPU_ONEDNN, CPU_OPENBLAS } cpu_library;
 void cpu_product_run(const vj_exec *exec, const cpu_product *p, cpu_library library);
 // roof.c: the serial OpenBLAS's cblas_sgemm, NULL when it is not installed.
 typedef void (*cpu_cblas_sgemm)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,

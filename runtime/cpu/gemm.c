@@ -1,6 +1,5 @@
 // Linear layers. Tiles are fixed by the shape alone and handed to threads as they become free. Inside a tile stands our
-// own kernel, or, on an instruction set that says so, oneDNN's single-threaded sgemm for large products (README, "which
-// product when").
+// own kernel; oneDNN and OpenBLAS are here to be measured against (roof.c), on tiles of the same kind.
 
 #include <dnnl.h>
 #include <omp.h>
@@ -10,61 +9,137 @@
 
 const char *vj_cpu_gemm_name(void)
 {
-    static char name[64];
-    const dnnl_version_t *v = dnnl_version();
-    if (cpu_chosen->library_floor == INT64_MAX)
-        snprintf(name, sizeof name, "own kernels");
-    else
-        snprintf(name, sizeof name, "own kernels, oneDNN %d.%d.%d for large products", v->major, v->minor, v->patch);
-    return name;
+    return "own kernels";
 }
 
 // oneDNN opens an OpenMP team in each call unless the calling thread asks for one thread only.
 void vj_cpu_thread_start(void) { omp_set_num_threads(1); }
 
+static int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// How C is cut: tiles of tm x tn, `across` of them in a row of tiles.
 typedef struct tiling {
     cpu_product p;
-    int64_t tm, tn, across;   // tile sizes, tiles in a row of tiles
-    cpu_library library;      // never CPU_BY_SIZE
+    int64_t tm, tn, across;
+    cpu_library library;
     char **scratch;
+    float *panels;            // packed B, or NULL: each tile packs what it needs
+    int64_t pack_across;      // packing tasks side by side
 } tiling;
 
-static void tile(void *context, int64_t task, int worker)
+// ---- our own product ----------------------------------------------------------------------------------------------
+enum {
+    CHUNK = 8192,       // steps of k that are done at once: bounds the panels
+    SHORT = 384,        // up to so many rows, a tile has all of them and packs its own columns of B
+    ROWS = 192,         // of a tile, otherwise
+    COLUMNS = 1024,     // of a tile: rows of A are copied once per tile
+    TASKS = 16,         // tiles there should be, so that two threads of uneven speed end together
+    PACK_COLUMNS = 256, // of a packing task
+    PACK_STEPS = 512    // of k
+};
+
+static void own_tile(void *context, int64_t task, int worker)
 {
     const tiling *t = context;
     const cpu_product *p = &t->p;
     const int64_t m0 = task / t->across * t->tm, n0 = task % t->across * t->tn;
-    const int64_t m = p->M - m0 < t->tm ? p->M - m0 : t->tm, n = p->N - n0 < t->tn ? p->N - n0 : t->tn;
-    if (t->library == CPU_OWN) {
-        cpu_chosen->product_tile(p, m0, m, n0, n, (float *)t->scratch[worker]);
-        return;
+    const float *panels = t->panels ? t->panels + n0 / cpu_chosen->panel * cpu_chosen->panel_floats(p->K) : NULL;
+    cpu_chosen->product_tile(p, m0, least(p->M - m0, t->tm), n0, least(p->N - n0, t->tn), panels, (float *)t->scratch[worker]);
+}
+
+static void pack(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const tiling *t = context;
+    const cpu_product *p = &t->p;
+    const int64_t k0 = task / t->pack_across * PACK_STEPS, n0 = task % t->pack_across * PACK_COLUMNS;
+    cpu_chosen->pack_panels(t->panels + n0 / cpu_chosen->panel * cpu_chosen->panel_floats(p->K), p->K, p->B + n0 * p->b_col, k0,
+                            least(p->K - k0, PACK_STEPS), p->b_k, p->b_col, least(p->N - n0, PACK_COLUMNS));
+}
+
+// Columns of one go: what the shared memory holds of packed B.
+static int64_t group_columns(const vj_exec *exec, int64_t K)
+{
+    const int64_t panels = (int64_t)(exec->shared_bytes / sizeof(float)) / cpu_chosen->panel_floats(K);
+    return panels * cpu_chosen->panel / PACK_COLUMNS * PACK_COLUMNS;
+}
+
+static void own_columns(const vj_exec *exec, tiling *t)
+{
+    const cpu_product *p = &t->p;
+    const int64_t panel = cpu_chosen->panel;
+    const bool alone = p->M <= SHORT;
+    int64_t down = alone ? 1 : (p->M + ROWS - 1) / ROWS, across = (p->N + COLUMNS - 1) / COLUMNS;
+    if (alone) across = p->N / panel < TASKS / 2 ? (p->N + panel - 1) / panel : across < TASKS / 2 ? TASKS / 2 : across;
+    while (down * across < TASKS && p->N / across >= 2 * panel) across++;
+    while (down * across < TASKS && p->M / down >= 96 && !alone) down++;
+    t->tm = up((p->M + down - 1) / down, 6);
+    t->tn = up((p->N + across - 1) / across, panel);
+    t->across = (p->N + t->tn - 1) / t->tn;
+    t->panels = alone ? NULL : (float *)exec->shared;
+    if (!alone) {
+        t->pack_across = (p->N + PACK_COLUMNS - 1) / PACK_COLUMNS;
+        vj_pool_run(exec->pool, t->pack_across * ((p->K + PACK_STEPS - 1) / PACK_STEPS), pack, t);
     }
+    vj_pool_run(exec->pool, (p->M + t->tm - 1) / t->tm * t->across, own_tile, t);
+}
+
+// Steps of k by chunks, columns by groups of what fits into the panels; what follows the product is done with the last k.
+static void own_product(const vj_exec *exec, const cpu_product *p)
+{
+    const int64_t chunks = p->K > CHUNK ? (p->K + CHUNK - 1) / CHUNK : 1, depth = (p->K + chunks - 1) / chunks;
+    for (int64_t i = 0; i < chunks; i++) {
+        tiling t = { .p = *p, .library = CPU_OWN, .scratch = exec->scratch };
+        const int64_t k0 = i * depth, group = group_columns(exec, depth);
+        VJ_ASSERT(group > 0);
+        t.p.K = least(p->K - k0, depth);
+        t.p.A += k0 * p->a_k;
+        t.p.accumulate = p->accumulate || i > 0;
+        if (i + 1 < chunks) {
+            t.p.bias = NULL;
+            t.p.finish = CPU_FINISH_NONE;
+        }
+        for (int64_t n0 = 0; n0 < p->N; n0 += group) {
+            tiling g = t;
+            g.p.N = least(p->N - n0, group);
+            g.p.C += n0;
+            g.p.B += k0 * p->b_k + n0 * p->b_col;
+            if (g.p.bias) g.p.bias += n0;
+            if (g.p.aux) g.p.aux += n0;
+            own_columns(exec, &g);
+        }
+    }
+}
+
+// ---- libraries ----------------------------------------------------------------------------------------------------
+static void library_tile(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const tiling *t = context;
+    const cpu_product *p = &t->p;
+    const int64_t m0 = task / t->across * t->tm, n0 = task % t->across * t->tn;
+    const int64_t m = least(p->M - m0, t->tm), n = least(p->N - n0, t->tn);
     const bool ta = p->a_k != 1, tb = p->b_col != 1;
     const int64_t lda = ta ? p->a_k : p->a_row, ldb = tb ? p->b_col : p->b_k;
     const float *A = p->A + m0 * p->a_row, *B = p->B + n0 * p->b_col, beta = p->accumulate ? 1.0f : 0.0f;
-    float *C = p->C + m0 * p->N + n0;
+    float *C = p->C + m0 * p->c_row + n0;
     if (t->library == CPU_ONEDNN) {
-        dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, p->K, 1.0f, A, lda, B, ldb, beta, C, p->N);
+        dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, p->K, 1.0f, A, lda, B, ldb, beta, C, p->c_row);
     } else {
         enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
         cpu_openblas()(ROW_MAJOR, ta ? TRANSPOSED : PLAIN, tb ? TRANSPOSED : PLAIN, (int)m, (int)n, (int)p->K, 1.0f, A,
-                       (int)lda, B, (int)ldb, beta, C, (int)p->N);
+                       (int)lda, B, (int)ldb, beta, C, (int)p->c_row);
     }
     if (p->finish != CPU_FINISH_NONE || p->bias) cpu_chosen->finish_tile(p, m0, m, n0, n);
 }
 
-static int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
-// Tiles of about 384 x 512 (a library's: 512 x 1024); a shape that gives fewer than eight is cut further while the
-// pieces stay at least 48 long, so that several threads find work. First along the side that costs no packing twice:
-// columns, or rows when A is transposed.
-static void choose_tiles(tiling *t)
+// Tiles of about 512 x 1024, where a library is at its best; a shape that gives fewer than eight is cut further while the
+// pieces stay at least 48 long. First along the side that costs no packing twice: columns, or rows when A is transposed.
+static void library_product(const vj_exec *exec, const cpu_product *p, cpu_library library)
 {
-    const cpu_product *p = &t->p;
-    if (t->library == CPU_BY_SIZE)
-        t->library = p->M * p->N * p->K < cpu_chosen->library_floor ? CPU_OWN : CPU_ONEDNN;
-    const int64_t tallest = t->library == CPU_OWN ? 384 : 512, widest = t->library == CPU_OWN ? 512 : 1024;
-    int64_t down = (p->M + tallest - 1) / tallest, across = (p->N + widest - 1) / widest;
+    tiling t = { .p = *p, .library = library };
+    int64_t down = (p->M + 511) / 512, across = (p->N + 1023) / 1024;
     while (down * across < 8) {
         const bool rows = p->M / down >= 96, columns = p->N / across >= 96;
         if (rows && (p->a_k != 1 || !columns))
@@ -74,20 +149,24 @@ static void choose_tiles(tiling *t)
         else
             break;
     }
-    t->tm = up((p->M + down - 1) / down, 6);
-    t->tn = up((p->N + across - 1) / across, 32);
-    t->across = (p->N + t->tn - 1) / t->tn;
+    t.tm = up((p->M + down - 1) / down, 6);
+    t.tn = up((p->N + across - 1) / across, 32);
+    t.across = (p->N + t.tn - 1) / t.tn;
+    vj_pool_run(exec->pool, (p->M + t.tm - 1) / t.tm * t.across, library_tile, &t);
 }
 
-void cpu_product_run(const vj_exec *exec, const cpu_product *p, cpu_library library)
+void cpu_product_run(const vj_exec *exec, const cpu_product *product, cpu_library library)
 {
-    if (p->M == 0 || p->N == 0) return;   // no inputs: the weight gradient is empty, the bias gradient is not
-    tiling t = { .p = *p, .library = library, .scratch = exec->scratch };
-    choose_tiles(&t);
-    vj_pool_run(exec->pool, (p->M + t.tm - 1) / t.tm * t.across, tile, &t);
+    cpu_product p = *product;
+    if (p.M == 0 || p.N == 0) return;   // no inputs: the weight gradient is empty, the bias gradient is not
+    p.c_row = p.N;
+    if (library == CPU_OWN)
+        own_product(exec, &p);
+    else
+        library_product(exec, &p, library);
 }
 
-static void run(const vj_exec *exec, const cpu_product *p) { cpu_product_run(exec, p, CPU_BY_SIZE); }
+static void run(const vj_exec *exec, const cpu_product *p) { cpu_product_run(exec, p, CPU_OWN); }
 
 void cpu_linear_forward(const vj_exec *exec, const void *args)
 {

@@ -9,7 +9,7 @@
 #include "runtime/cpu/cpu_kernels.h"
 #include "runtime/tensor/device_impl.h"
 
-const char *const vj_roof_product_names[VJ_ROOF_PRODUCTS] = { "own", "oneDNN", "OpenBLAS", "training" };
+const char *const vj_roof_product_names[VJ_ROOF_PRODUCTS] = { "own", "oneDNN", "OpenBLAS" };
 
 static vj_status only_cpu(const vj_device *d)
 {
@@ -118,7 +118,7 @@ vj_status vj_roof_gemm(vj_device *d, vj_roof_product product, const vj_roof_shap
     VJ_TRY(only_cpu(d));
     *out = 0;
     if (product == VJ_ROOF_OPENBLAS && !cpu_openblas()) return VJ_OK;
-    static const cpu_library libraries[] = { CPU_OWN, CPU_ONEDNN, CPU_OPENBLAS, CPU_BY_SIZE };
+    static const cpu_library libraries[] = { CPU_OWN, CPU_ONEDNN, CPU_OPENBLAS };
     const int64_t floats = s->R * s->I + s->O * s->I + s->R * s->O;
     void *memory = NULL;
     VJ_TRY(vj_device_alloc(d, &memory, (size_t)floats * sizeof(float), "the matrices of a product"));

@@ -10,7 +10,6 @@ typedef enum vj_roof_product {
     VJ_ROOF_OWN,        // our kernel
     VJ_ROOF_ONEDNN,     // oneDNN's sgemm, single-threaded on each tile
     VJ_ROOF_OPENBLAS,   // the serial OpenBLAS the same way, when it is installed (it is loaded at run time)
-    VJ_ROOF_TRAINING,   // what training takes for this shape
     VJ_ROOF_PRODUCTS
 } vj_roof_product;
 extern const char *const vj_roof_product_names[VJ_ROOF_PRODUCTS];

@@ -118,11 +118,14 @@ typedef enum vj_op {
     VJ_OP_COUNT
 } vj_op;
 
-// What a kernel may use besides its arguments: the pool, and `scratch_bytes` of private memory per worker.
+// What a kernel may use besides its arguments: the pool, `scratch_bytes` of private memory per worker, and `shared_bytes` for
+// all workers of an op together.
 typedef struct vj_exec {
     vj_pool *pool;
     char **scratch;           // scratch[worker], each of scratch_bytes, 64-byte aligned
     size_t scratch_bytes;
+    char *shared;
+    size_t shared_bytes;
 } vj_exec;
 
 typedef void (*vj_kernel)(const vj_exec *exec, const void *args);

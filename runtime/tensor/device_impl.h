@@ -9,6 +9,7 @@
 #include "runtime/ops/ops_impl.h"
 
 enum { VJ_SCRATCH_BYTES = 16 << 20 };   // per worker
+enum { VJ_SHARED_BYTES = 34 << 20 };    // of all workers: 1,024 columns of packed weights, 8,192 long
 
 struct vj_device {
     char name[8];

@@ -7,7 +7,7 @@
 
 typedef struct shape { int64_t a, b, c, d; } shape;   // meaning per case
 typedef void (*case_fn)(env *e, const shape *s);
-typedef struct op_case { const char *name; case_fn run; double tolerance; shape shapes[10]; } op_case;
+typedef struct op_case { const char *name; case_fn run; double tolerance; shape shapes[13]; } op_case;
 
 static void linear(env *e, const shape *s)   // R, O, I
 {
@@ -174,6 +174,9 @@ static const op_case cases[] = {
         { 200, 384, 128, 0 },
         { 130, 128, 512, 0 },
         { 33, 1200, 600, 0 },
+        { 390, 70, 1030, 0 },   // more rows than one tile has: weights are packed for all
+        { 9000, 13, 7, 0 },     // more steps of k than are done at once
+        { 5, 20, 8300, 0 },
         { 0, 8, 8, 0 },
         { 3, 0, 4, 0 },
         { 3, 4, 0, 0 } } },
@@ -257,7 +260,7 @@ static void on_isa(const char *isa)
         skip();
     }
     for (int i = 0; i < CASES; i++) {
-        for (int k = 0; k < 10 && shape_there(&cases[i].shapes[k], k); k++) {
+        for (int k = 0; k < 13 && shape_there(&cases[i].shapes[k], k); k++) {
             const shape *s = &cases[i].shapes[k];
             env ref = run_on("ref", 1, &cases[i], s), one = run_on("cpu", 1, &cases[i], s),
                 two = run_on("cpu", 2, &cases[i], s), far = run_on("far", 2, &cases[i], s),
@@ -281,7 +284,7 @@ static void ref_bits_do_not_depend_on_threads(void **state)
 {
     (void)state;
     for (int i = 0; i < CASES; i++) {
-        for (int k = 0; k < 10 && shape_there(&cases[i].shapes[k], k); k++) {
+        for (int k = 0; k < 13 && shape_there(&cases[i].shapes[k], k); k++) {
             env one = run_on("ref", 1, &cases[i], &cases[i].shapes[k]),
                 two = run_on("ref", 2, &cases[i], &cases[i].shapes[k]);
             same_bits(&cases[i], &one, &two, "ref, 1 and 2 threads");
@@ -402,6 +405,30 @@ static void rope_golden(void **state)
     }
 }
 
+// Weights too wide for one go are packed in groups of columns: the same bits as columns on their own.
+static void wide_products_are_cut_without_a_trace(void **state)
+{
+    (void)state;
+    const int64_t R = 385, I = 8192, O = 1088, first[] = { 0, 1024 };
+    env e = env_open("cpu", 2);
+    const vj_tensor x = input(&e, R, I, 1), w = input(&e, O, I, 0.5), b = input(&e, 1, O, 1), r = input(&e, R, O, 1), y = empty(&e, R, O);
+    OK(vj_linear_forward(e.st, &y, &x, &w, &b, VJ_EPI_ADD, &r));
+    record(&e, &y);
+    record(&e, &r);
+    for (int i = 0; i < 2; i++) {
+        const vj_tensor w_part = vj_rows(&w, first[i], 64), b_row = vj_reshape_2d(&b, O, 1), b_rows = vj_rows(&b_row, first[i], 64),
+                        b_part = vj_reshape_2d(&b_rows, 1, 64), part = empty(&e, R, 64);
+        OK(vj_linear_forward(e.st, &part, &x, &w_part, &b_part, VJ_EPI_NONE, NULL));
+        record(&e, &part);
+        for (int64_t k = 0; k < R * 64; k++) {
+            const int64_t at = k / 64 * O + first[i] + k % 64;
+            assert_true((float)e.out[0].v[at] == (float)e.out[2 + i].v[k] + (float)e.out[1].v[at]);
+        }
+    }
+    env_close(&e, "wide products");
+    outputs_free(&e);
+}
+
 static void wrong_shapes_are_named(void **state)
 {
     (void)state;
@@ -421,6 +448,7 @@ int main(void)
         cmocka_unit_test(ref_bits_do_not_depend_on_threads),
         cmocka_unit_test(rope_golden),
         cmocka_unit_test(what_is_not_finite_stays_visible),
+        cmocka_unit_test(wide_products_are_cut_without_a_trace),
         cmocka_unit_test(wrong_shapes_are_named),
     };
     return cmocka_run_group_tests_name("runtime/ops", tests, NULL, NULL);

@@ -1,18 +1,18 @@
-// Our own product, one tile at a time: B is packed by panels of two vectors, DEPTH steps of k deep; a panel stays in
-// the first cache while six rows of A after the other pass over it. Rows of A are read where they are, or copied when
-// they lie far apart; a transposed A is packed by sixes. What follows the product (bias, GELU, residual) is done on
-// each register tile.
+// Our own product, one tile at a time. B is packed by panels of BROAD vectors, once per product: by pack_panels before the
+// tiles begin, or by the only tile that reads it. A tile walks pieces of k; in each, the panels, and for every panel the
+// rows of A by sixes: A stays in the second cache, a panel comes from it or from the third. Rows of A are read where they
+// are, or copied when they lie far apart; a transposed A is packed by sixes. What follows the product (bias, GELU,
+// residual) is done on each register tile.
 
 #include "runtime/cpu/kernels/isa.h"
 #include "runtime/cpu/kernels/product.h"
 
 enum {
-    DEPTH = CPU_PRODUCT_DEPTH,
-    GROUP = 8,    // panels packed together
-    WIDE = 512,   // floats from row to row of A from which on it is copied
+    DEPTH = VJ_VECTOR == 16 ? 512 : 256,   // steps of k of one piece: six rows of A, so deep, fit into the first cache
+    APART = 512,  // floats from row to row of A from which on it is copied
     AHEAD = 8,    // rows fetched ahead while packing: their strides are beyond what a CPU guesses
-    PAD = 16   // floats between packed pieces: strides must not be multiples of a page, or all meet in the same cache
-               // sets
+    PAD = 16      // floats between packed pieces: strides must not be multiples of a page, or all meet in the same cache
+                  // sets
 };
 
 typedef struct tile_area {
@@ -24,27 +24,62 @@ typedef struct piece {
     bool onto, last;    // add to C; do what follows the product
 } piece;
 
-// panels: count of (K, PANEL), panel_floats apart, from columns [0, n) of B with free strides; columns beyond n are 0.
-// Rows of B are read along, so that neighbouring panels share the pages and lines that are touched.
-static void pack_panels(float *panels, int64_t panel_floats, const float *B, int64_t K, int64_t b_k, int64_t b_col,
-                        int64_t n)
+// One panel of a transposed B: `columns` rows of `in`, K long, b_col apart; the panel's other columns become 0.
+static void pack_transposed_panel(float *out, const float *in, int64_t b_col, int64_t K, int64_t columns)
 {
+    for (int64_t j = 0; j < BROAD_PANEL; j += W) {
+        const int64_t here = columns - j < 0 ? 0 : columns - j < W ? columns - j : W;
+        const float *row[W];
+        for (int64_t i = 0; i < W; i++) row[i] = in + (j + (i < here ? i : 0)) * b_col;
+        if (here == 0) {
+            for (int64_t k = 0; k < K; k++) store(out + k * BROAD_PANEL + j, (vf){ 0 });
+            continue;
+        }
+        int64_t k = 0;
+        for (; k + W <= K; k += W) {
+            vf r[W];
+#pragma GCC unroll 16
+            for (int i = 0; i < W; i++) {
+                r[i] = load(row[i] + k);
+                if ((k & 15) == 0) __builtin_prefetch(row[i] + k + 64);
+            }
+            if (here < W) {
+                for (int64_t i = here; i < W; i++) r[i] = (vf){ 0 };
+            }
+            transpose_square(r);
+#pragma GCC unroll 16
+            for (int i = 0; i < W; i++) store(out + (k + i) * BROAD_PANEL + j, r[i]);
+        }
+        for (; k < K; k++) {
+            for (int64_t i = 0; i < W; i++) out[k * BROAD_PANEL + j + i] = i < here ? row[i][k] : 0;
+        }
+    }
+}
+
+int64_t VJ_NAME(panel_floats)(int64_t K) { return K * BROAD_PANEL + PAD; }
+
+// Steps [k0, k0 + K) of columns [0, n) of B go into panels that hold `depth` steps; columns beyond n become 0. Rows of B
+// are read along, so that neighbouring panels share the pages and lines that are touched.
+void VJ_NAME(pack_panels)(float *panels, int64_t depth, const float *B, int64_t k0, int64_t K, int64_t b_k, int64_t b_col, int64_t n)
+{
+    const int64_t floats = VJ_NAME(panel_floats)(depth);
+    panels += k0 * BROAD_PANEL;
+    B += k0 * b_k;
     if (b_col != 1) {
-        for (int64_t j = 0; j < n; j += PANEL, panels += panel_floats)
-            transpose_panel(panels, B + j * b_col, b_col, K, n - j < PANEL ? n - j : PANEL);
+        for (int64_t j = 0; j < n; j += BROAD_PANEL, panels += floats)
+            pack_transposed_panel(panels, B + j * b_col, b_col, K, n - j < BROAD_PANEL ? n - j : BROAD_PANEL);
         return;
     }
-    for (int64_t k = 0; k < K; k++, panels += PANEL, B += b_k) {
+    for (int64_t k = 0; k < K; k++, panels += BROAD_PANEL, B += b_k) {
         float *out = panels;
         int64_t j = 0;
         if (k + AHEAD < K) {
             for (int64_t c = 0; c < n; c += 16) __builtin_prefetch(B + AHEAD * b_k + c);
         }
-        for (; j + PANEL <= n; j += PANEL, out += panel_floats) {
-            store(out, load(B + j));
-            store(out + W, load(B + j + W));
+        for (; j + BROAD_PANEL <= n; j += BROAD_PANEL, out += floats) {
+            for (int i = 0; i < BROAD; i++) store(out + i * W, load(B + j + i * W));
         }
-        for (int64_t c = 0; c < PANEL && j < n; c++) out[c] = j + c < n ? B[j + c] : 0;
+        for (int64_t c = 0; c < BROAD_PANEL && j < n; c++) out[c] = j + c < n ? B[j + c] : 0;
     }
 }
 
@@ -75,7 +110,7 @@ static void pack_sixes(float *out, const float *A, int64_t a_k, int64_t rows, in
 static inline vf finished(const cpu_product *p, vf v, int64_t i, int64_t j, int64_t lanes)
 {
     const bool whole = lanes >= W;
-    float *aux = p->aux ? p->aux + i * p->N + j : NULL;
+    float *aux = p->aux ? p->aux + i * p->c_row + j : NULL;
     vf cdf, density;
     if (p->bias) v += whole ? load(p->bias + j) : load_part(p->bias + j, lanes);
     if (p->finish == CPU_FINISH_GELU) {
@@ -95,79 +130,93 @@ static inline vf finished(const cpu_product *p, vf v, int64_t i, int64_t j, int6
     return v;
 }
 
-// A register tile goes to rows i.., columns j..: over what is there, or onto it.
-static inline void put_tile(const cpu_product *p, vf c[SIX][2], int64_t i, int64_t j, int64_t rows, int64_t width,
-                            bool onto, bool last)
-{
-    float *out = p->C + i * p->N + j;
-    if (width == PANEL) {
-        for (int64_t r = 0; r < rows; r++, out += p->N) {
-            vf v0 = c[r][0], v1 = c[r][1];
-            if (onto) {
-                v0 += load(out);
-                v1 += load(out + W);
-            }
-            if (last) {
-                v0 = finished(p, v0, i + r, j, W);
-                v1 = finished(p, v1, i + r, j + W, W);
-            }
-            store(out, v0);
-            store(out + W, v1);
-        }
-        return;
-    }
-    for (int64_t r = 0; r < rows; r++, out += p->N) {
-        for (int64_t at = 0; at < width; at += W) {
-            const int64_t lanes = width - at < W ? width - at : W;
-            vf v = c[r][at / W];
-            if (onto) v += load_part(out + at, lanes);
-            if (last) v = finished(p, v, i + r, j + at, lanes);
-            store_part(out + at, v, lanes);
-        }
-    }
-}
-
 // Rows of A whose stride is large fall into few cache sets: they are copied side by side.
 static void copy_rows(float *out, const float *A, int64_t a_row, int64_t rows, int64_t K)
 {
     for (int64_t i = 0; i < rows; i++) memcpy(out + i * (K + PAD), A + i * a_row, (size_t)K * sizeof *out);
 }
 
-// One piece of k, all of whose A lies at `A` with the given strides.
-static void product_piece(const cpu_product *p, const tile_area *t, const float *A, const piece *q, float *panels)
+// A register tile goes to rows i.., columns j..: over what is there, or onto it.
+static inline void put_tile(const cpu_product *p, vf c[SIX][BROAD], int64_t i, int64_t j, int64_t rows, int64_t width,
+                            bool onto, bool last)
 {
-    const int64_t panel_floats = q->K * PANEL + PAD;
-    for (int64_t j0 = 0; j0 < t->n; j0 += GROUP * PANEL) {
-        const int64_t n = t->n - j0 < GROUP * PANEL ? t->n - j0 : GROUP * PANEL;
-        pack_panels(panels, panel_floats, p->B + q->k0 * p->b_k + (t->n0 + j0) * p->b_col, q->K, p->b_k, p->b_col, n);
-        for (int64_t j = 0; j < n; j += PANEL) {
-            const int64_t width = n - j < PANEL ? n - j : PANEL;
-            const float *B = panels + j / PANEL * panel_floats;
-            for (int64_t i = 0; i < t->m; i += SIX) {
-                const int64_t rows = t->m - i < SIX ? t->m - i : SIX;
-                const float *a[SIX], *first = A + i / SIX * q->six;
-                // Rows that do not exist are row 0 once more; put_tile leaves them out.
-                for (int64_t r = 0; r < SIX; r++) a[r] = first + (r < rows ? r : 0) * q->row;
-                for (int64_t r = 0; r < rows; r++)
-                    __builtin_prefetch(p->C + (t->m0 + i + r) * p->N + t->n0 + j0 + j, 1);
-                vf c[SIX][2];
-                if (q->row == 1)
-                    six_rows(c, a, SIX, B, PANEL, q->K);
-                else
-                    six_rows(c, a, 1, B, PANEL, q->K);
-                put_tile(p, c, t->m0 + i, t->n0 + j0 + j, rows, width, q->onto, q->last);
-            }
+    float *out = p->C + i * p->c_row + j;
+    for (int64_t r = 0; r < rows; r++, out += p->c_row) {
+        for (int64_t at = 0; at < width; at += W) {
+            const int64_t lanes = width - at < W ? width - at : W;
+            const bool whole = lanes == W;
+            vf v = c[r][at / W];
+            if (onto) v += whole ? load(out + at) : load_part(out + at, lanes);
+            if (last) v = finished(p, v, i + r, j + at, lanes);
+            if (whole)
+                store(out + at, v);
+            else
+                store_part(out + at, v, lanes);
         }
     }
 }
 
-void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, float *scratch)
+// The same for a whole register tile that nothing follows.
+static inline __attribute__((always_inline)) void put_plain(float *out, int64_t stride, vf c[SIX][BROAD], bool onto)
+{
+#pragma GCC unroll 6
+    for (int r = 0; r < SIX; r++, out += stride) {
+#pragma GCC unroll 4
+        for (int j = 0; j < BROAD; j++) store(out + j * W, onto ? load(out + j * W) + c[r][j] : c[r][j]);
+    }
+}
+
+static inline __attribute__((always_inline)) void register_tile(const cpu_product *p, const float *const a[SIX], int64_t a_k,
+                                                                const float *B, const piece *q, int64_t i, int64_t j,
+                                                                int64_t rows, int64_t width, const float *next)
+{
+    vf c[SIX][BROAD];
+    six_broad(c, a, a_k, B, q->K, next);
+    if (rows == SIX && width == BROAD_PANEL && !q->last)
+        put_plain(p->C + i * p->c_row + j, p->c_row, c, q->onto);
+    else
+        put_tile(p, c, i, j, rows, width, q->onto, q->last);
+}
+
+// One piece of k, all of whose A lies at `A` with the given strides, and B in panels.
+static void product_piece(const cpu_product *p, const tile_area *t, const float *A, const piece *q, const float *panels,
+                          int64_t floats)
+{
+    for (int64_t j = 0; j < t->n; j += BROAD_PANEL, panels += floats) {
+        const int64_t width = t->n - j < BROAD_PANEL ? t->n - j : BROAD_PANEL;
+        // The next panel is fetched while this one is used, a share with each six (behind the last panel: what comes then).
+        const int64_t share = q->K / 8 * 16;
+        const float *next = panels + floats, *end = next + q->K * BROAD_PANEL;
+        for (int64_t i = 0; i < t->m; i += SIX, next = next + share < end ? next + share : panels) {
+            const int64_t rows = t->m - i < SIX ? t->m - i : SIX;
+            const float *a[SIX], *first = A + i / SIX * q->six;
+            // Rows that do not exist are row 0 once more; put_tile leaves them out.
+            for (int64_t r = 0; r < SIX; r++) a[r] = first + (r < rows ? r : 0) * q->row;
+            for (int64_t r = 0; r < rows; r++) {
+                const float *c = p->C + (t->m0 + i + r) * p->c_row + t->n0 + j;
+                for (int v = 0; v < BROAD; v++) __builtin_prefetch(c + v * W, 1);
+            }
+            if (q->row == 1)
+                register_tile(p, a, SIX, panels, q, t->m0 + i, t->n0 + j, rows, width, next);
+            else
+                register_tile(p, a, 1, panels, q, t->m0 + i, t->n0 + j, rows, width, next);
+        }
+    }
+}
+
+void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, const float *panels,
+                           float *scratch)
 {
     const int64_t pieces = p->K <= DEPTH + DEPTH / 2 ? 1 : (p->K + DEPTH - 1) / DEPTH;
     const int64_t depth = (p->K + pieces - 1) / pieces;   // even pieces of k
     const bool plain = !p->bias && p->finish == CPU_FINISH_NONE;
     const tile_area area = { m0, m, n0, n };
-    float *panels = scratch, *packed = scratch + GROUP * (depth * PANEL + PAD);
+    const int64_t floats = VJ_NAME(panel_floats)(p->K);
+    if (!panels) {
+        VJ_NAME(pack_panels)(scratch, p->K, p->B + n0 * p->b_col, 0, p->K, p->b_k, p->b_col, n);
+        panels = scratch;
+        scratch += (n + BROAD_PANEL - 1) / BROAD_PANEL * floats;
+    }
     for (int64_t i = 0; i < pieces; i++) {
         const int64_t k0 = i * depth, K = p->K - k0 < depth ? p->K - k0 : depth;
         const float *A = p->A + m0 * p->a_row + k0 * p->a_k;
@@ -178,17 +227,17 @@ void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t 
                     .onto = p->accumulate || i > 0,
                     .last = !plain && i == pieces - 1 };
         if (p->a_k != 1) {
-            pack_sixes(packed, A, p->a_k, m, K);
-            A = packed;
+            pack_sixes(scratch, A, p->a_k, m, K);
+            A = scratch;
             q.row = 1;
             q.six = six_stride(K);
-        } else if (p->a_row >= WIDE && n >= GROUP * PANEL) {
-            copy_rows(packed, A, p->a_row, m, K);
-            A = packed;
+        } else if (p->a_row >= APART && n >= 4 * BROAD_PANEL) {
+            copy_rows(scratch, A, p->a_row, m, K);
+            A = scratch;
             q.row = K + PAD;
             q.six = SIX * q.row;
         }
-        product_piece(p, &area, A, &q, panels);
+        product_piece(p, &area, A, &q, panels + k0 * BROAD_PANEL, floats);
     }
 }
 
@@ -197,7 +246,7 @@ void VJ_NAME(finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n
 {
     for (int64_t i = m0; i < m0 + m; i++) {
         for (int64_t j = n0; j < n0 + n; j += W) {
-            float *c = p->C + i * p->N + j;
+            float *c = p->C + i * p->c_row + j;
             const int64_t lanes = n0 + n - j;
             if (lanes >= W)
                 store(c, finished(p, load(c), i, j, lanes));

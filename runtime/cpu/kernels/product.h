@@ -7,6 +7,86 @@
 
 enum { PANEL = 2 * VJ_VECTOR, SIX = 6 };
 
+// Linear layers use a wider tile where there are registers for it: on AVX-512 24 sums, so that ten loads feed 24 FMAs.
+#if VJ_VECTOR == 16
+#define VJ_BROAD 4
+#else
+#define VJ_BROAD 2
+#endif
+enum { BROAD = VJ_BROAD, BROAD_PANEL = BROAD * VJ_VECTOR };
+
+// One step of k.
+#define VJ_BROAD_STEP(k)                                                                                               \
+    {                                                                                                                  \
+        const float x[SIX] = { a0[(k) * a_k], a1[(k) * a_k], a2[(k) * a_k],                                            \
+                               a3[(k) * a_k], a4[(k) * a_k], a5[(k) * a_k] };                                          \
+        vf b[BROAD];                                                                                                   \
+        _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; j++) b[j] = load(B + j * W);                                \
+        _Pragma("GCC unroll 6") for (int i = 0; i < SIX; i++)                                                          \
+        {                                                                                                              \
+            _Pragma("GCC unroll 4") for (int j = 0; j < BROAD; j++) s[i][j] += x[i] * b[j];                            \
+        }                                                                                                              \
+        B += BROAD_PANEL;                                                                                              \
+    }
+
+// c[i][0..BROAD - 1] = row i of A (K) times a packed panel of B (K, BROAD_PANEL); rows of A start at a[0..5], a_k apart from
+// k to k + 1. Every eighth step fetches a line from `next` on into the second cache: the panel to come lies in the third,
+// which is slow.
+static inline __attribute__((always_inline)) void six_broad(vf c[SIX][BROAD], const float *const a[SIX], int64_t a_k,
+                                                            const float *B, int64_t K, const float *next)
+{
+    const float *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3], *a4 = a[4], *a5 = a[5];
+    vf s[SIX][BROAD];
+#pragma GCC unroll 6
+    for (int i = 0; i < SIX; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < BROAD; j++) s[i][j] = (vf){ 0 };
+    }
+    int64_t k = 0;
+    for (; k + 8 <= K; k += 8, next += 16) {
+        __builtin_prefetch(next, 0, 2);
+#pragma GCC unroll 2
+        for (int64_t e = k; e < k + 8; e++) VJ_BROAD_STEP(e)
+    }
+    for (; k < K; k++) VJ_BROAD_STEP(k)
+#pragma GCC unroll 6
+    for (int i = 0; i < SIX; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < BROAD; j++) c[i][j] = s[i][j];
+    }
+}
+
+// Lane l of row i and lane i of row l change places, by halves: blocks of h lanes are exchanged between rows i and i + h.
+#define VJ_LOW(l, h) ((l) & (h) ? W + (l) - (h) : (l))
+#define VJ_HIGH(l, h) ((l) & (h) ? W + (l) : (l) + (h))
+#define VJ_FOUR(f, l, h) f(l, h), f(l + 1, h), f(l + 2, h), f(l + 3, h)
+#if VJ_VECTOR == 16
+#define VJ_LANES(f, h) VJ_FOUR(f, 0, h), VJ_FOUR(f, 4, h), VJ_FOUR(f, 8, h), VJ_FOUR(f, 12, h)
+#elif VJ_VECTOR == 8
+#define VJ_LANES(f, h) VJ_FOUR(f, 0, h), VJ_FOUR(f, 4, h)
+#else
+#define VJ_LANES(f, h) VJ_FOUR(f, 0, h)
+#endif
+#define VJ_EXCHANGE_BLOCKS(r, h)                                                                                       \
+    _Pragma("GCC unroll 16") for (int i = 0; i < W; i++)                                                               \
+    {                                                                                                                  \
+        if (i & (h)) continue;                                                                                         \
+        const vf a = r[i], b = r[i + (h)];                                                                             \
+        r[i] = __builtin_shuffle(a, b, (vi){ VJ_LANES(VJ_LOW, h) });                                                   \
+        r[i + (h)] = __builtin_shuffle(a, b, (vi){ VJ_LANES(VJ_HIGH, h) });                                            \
+    }
+static inline __attribute__((always_inline)) void transpose_square(vf r[W])
+{
+#if VJ_VECTOR >= 16
+    VJ_EXCHANGE_BLOCKS(r, 8)
+#endif
+#if VJ_VECTOR >= 8
+    VJ_EXCHANGE_BLOCKS(r, 4)
+#endif
+    VJ_EXCHANGE_BLOCKS(r, 2)
+    VJ_EXCHANGE_BLOCKS(r, 1)
+}
+
 // out (K, PANEL) = the transpose of `in` (PANEL rows of row stride `stride`, K columns); rows from `width` on count as
 // 0.
 static inline void transpose_panel(float *out, const float *in, int64_t stride, int64_t K, int64_t width)
