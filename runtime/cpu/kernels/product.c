@@ -24,62 +24,30 @@ typedef struct piece {
     bool onto, last;    // add to C; do what follows the product
 } piece;
 
-// One panel of a transposed B: `columns` rows of `in`, K long, b_col apart; the panel's other columns become 0.
-static void pack_transposed_panel(float *out, const float *in, int64_t b_col, int64_t K, int64_t columns)
-{
-    for (int64_t j = 0; j < BROAD_PANEL; j += W) {
-        const int64_t here = columns - j < 0 ? 0 : columns - j < W ? columns - j : W;
-        const float *row[W];
-        for (int64_t i = 0; i < W; i++) row[i] = in + (j + (i < here ? i : 0)) * b_col;
-        if (here == 0) {
-            for (int64_t k = 0; k < K; k++) store(out + k * BROAD_PANEL + j, (vf){ 0 });
-            continue;
-        }
-        int64_t k = 0;
-        for (; k + W <= K; k += W) {
-            vf r[W];
-#pragma GCC unroll 16
-            for (int i = 0; i < W; i++) {
-                r[i] = load(row[i] + k);
-                if ((k & 15) == 0) __builtin_prefetch(row[i] + k + 64);
-            }
-            if (here < W) {
-                for (int64_t i = here; i < W; i++) r[i] = (vf){ 0 };
-            }
-            transpose_square(r);
-#pragma GCC unroll 16
-            for (int i = 0; i < W; i++) store(out + (k + i) * BROAD_PANEL + j, r[i]);
-        }
-        for (; k < K; k++) {
-            for (int64_t i = 0; i < W; i++) out[k * BROAD_PANEL + j + i] = i < here ? row[i][k] : 0;
-        }
-    }
-}
-
-int64_t VJ_NAME(panel_floats)(int64_t K) { return K * BROAD_PANEL + PAD; }
+int64_t VJ_NAME(panel_floats)(int64_t K) { return K * PANEL + PAD; }
 
 // Steps [k0, k0 + K) of columns [0, n) of B go into panels that hold `depth` steps; columns beyond n become 0. Rows of B
 // are read along, so that neighbouring panels share the pages and lines that are touched.
 void VJ_NAME(pack_panels)(float *panels, int64_t depth, const float *B, int64_t k0, int64_t K, int64_t b_k, int64_t b_col, int64_t n)
 {
     const int64_t floats = VJ_NAME(panel_floats)(depth);
-    panels += k0 * BROAD_PANEL;
+    panels += k0 * PANEL;
     B += k0 * b_k;
     if (b_col != 1) {
-        for (int64_t j = 0; j < n; j += BROAD_PANEL, panels += floats)
-            pack_transposed_panel(panels, B + j * b_col, b_col, K, n - j < BROAD_PANEL ? n - j : BROAD_PANEL);
+        for (int64_t j = 0; j < n; j += PANEL, panels += floats)
+            pack_transposed_panel(panels, B + j * b_col, b_col, K, n - j < PANEL ? n - j : PANEL, 1.0f);
         return;
     }
-    for (int64_t k = 0; k < K; k++, panels += BROAD_PANEL, B += b_k) {
+    for (int64_t k = 0; k < K; k++, panels += PANEL, B += b_k) {
         float *out = panels;
         int64_t j = 0;
         if (k + AHEAD < K) {
             for (int64_t c = 0; c < n; c += 16) __builtin_prefetch(B + AHEAD * b_k + c);
         }
-        for (; j + BROAD_PANEL <= n; j += BROAD_PANEL, out += floats) {
+        for (; j + PANEL <= n; j += PANEL, out += floats) {
             for (int i = 0; i < BROAD; i++) store(out + i * W, load(B + j + i * W));
         }
-        for (int64_t c = 0; c < BROAD_PANEL && j < n; c++) out[c] = j + c < n ? B[j + c] : 0;
+        for (int64_t c = 0; c < PANEL && j < n; c++) out[c] = j + c < n ? B[j + c] : 0;
     }
 }
 
@@ -171,8 +139,9 @@ static inline __attribute__((always_inline)) void register_tile(const cpu_produc
                                                                 int64_t rows, int64_t width, const float *next)
 {
     vf c[SIX][BROAD];
-    six_broad(c, a, a_k, B, q->K, next);
-    if (rows == SIX && width == BROAD_PANEL && !q->last)
+    tile_clear(c);
+    tile_sums(c, SIX, BROAD, a, a_k, B, PANEL, q->K, next);
+    if (rows == SIX && width == PANEL && !q->last)
         put_plain(p->C + i * p->c_row + j, p->c_row, c, q->onto);
     else
         put_tile(p, c, i, j, rows, width, q->onto, q->last);
@@ -182,11 +151,11 @@ static inline __attribute__((always_inline)) void register_tile(const cpu_produc
 static void product_piece(const cpu_product *p, const tile_area *t, const float *A, const piece *q, const float *panels,
                           int64_t floats)
 {
-    for (int64_t j = 0; j < t->n; j += BROAD_PANEL, panels += floats) {
-        const int64_t width = t->n - j < BROAD_PANEL ? t->n - j : BROAD_PANEL;
+    for (int64_t j = 0; j < t->n; j += PANEL, panels += floats) {
+        const int64_t width = t->n - j < PANEL ? t->n - j : PANEL;
         // The next panel is fetched while this one is used, a share with each six (behind the last panel: what comes then).
         const int64_t share = q->K / 8 * 16;
-        const float *next = panels + floats, *end = next + q->K * BROAD_PANEL;
+        const float *next = panels + floats, *end = next + q->K * PANEL;
         for (int64_t i = 0; i < t->m; i += SIX, next = next + share < end ? next + share : panels) {
             const int64_t rows = t->m - i < SIX ? t->m - i : SIX;
             const float *a[SIX], *first = A + i / SIX * q->six;
@@ -215,7 +184,7 @@ void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t 
     if (!panels) {
         VJ_NAME(pack_panels)(scratch, p->K, p->B + n0 * p->b_col, 0, p->K, p->b_k, p->b_col, n);
         panels = scratch;
-        scratch += (n + BROAD_PANEL - 1) / BROAD_PANEL * floats;
+        scratch += (n + PANEL - 1) / PANEL * floats;
     }
     for (int64_t i = 0; i < pieces; i++) {
         const int64_t k0 = i * depth, K = p->K - k0 < depth ? p->K - k0 : depth;
@@ -231,13 +200,13 @@ void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t 
             A = scratch;
             q.row = 1;
             q.six = six_stride(K);
-        } else if (p->a_row >= APART && n >= 4 * BROAD_PANEL) {
+        } else if (p->a_row >= APART && n >= 4 * PANEL) {
             copy_rows(scratch, A, p->a_row, m, K);
             A = scratch;
             q.row = K + PAD;
             q.six = SIX * q.row;
         }
-        product_piece(p, &area, A, &q, panels + k0 * BROAD_PANEL, floats);
+        product_piece(p, &area, A, &q, panels + k0 * PANEL, floats);
     }
 }
 
