@@ -10,11 +10,13 @@
 
 static void nothing(void) {}
 
-// Pages of their own: only what a kernel touches is ever made real.
+// Pages of their own: only what a kernel touches is ever made real. Large ones, where the system gives them: packed panels are
+// walked from end to end again and again.
 static vj_status own_pages(char **out, size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     VJ_CHECK(p != MAP_FAILED, VJ_ERR_NOMEM, "no memory for %zu MB of kernel scratch", bytes >> 20);
+    (void)madvise(p, bytes, MADV_HUGEPAGE);
     *out = p;
     return VJ_OK;
 }
