@@ -18,7 +18,7 @@
 enum {
     GROUP = 64 / PANEL,         // panels of a group: 64 queries
     GROUPED = GROUP * PANEL,
-    SPLIT_HEADS = 16,           // fewer tasks than this ...
+    SPLIT_HEADS = 12,           // fewer tasks than this ...
     SPLIT_ROWS = 512,           // ... over sequences at least this long: split
     RANGE = 192                 // rows of a range when split: a multiple of KEYS and of GROUPED
 };
