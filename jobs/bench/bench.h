@@ -2,6 +2,7 @@
 // alternation in one run, since neighbours slow a machine down and let it go again; absolute numbers only go along.
 //
 //   roof    multiply-adds in registers, memory, and the best product of matrices on the shapes of a step
+//   attention  one block's attention of each network, on its sequences
 //   ops     what a step spends its time on
 //   step    a training step against that roof, and against another program's step
 #ifndef VJ_JOBS_BENCH_BENCH_H
@@ -36,6 +37,15 @@ typedef struct vj_bench_roof {
     double total;                                // FLOP/s; below 75 % of fma it says nothing (contracts 8)
 } vj_bench_roof;
 vj_status vj_bench_roof_measure(const vj_bench_work *work, int rounds, vj_bench_roof *out) VJ_MUST_CHECK;
+
+// Attention of one block: of the target encoder (forward alone), of the encoder and of the predictor.
+typedef struct vj_bench_attention_row {
+    char of[16];
+    int64_t segments, rows, heads, head_dim;   // rows of all segments together
+    double forward, backward, share;           // FLOP/s of model work; of both together, of the roof
+} vj_bench_attention_row;
+typedef struct vj_bench_attention { int n; vj_bench_attention_row row[3]; double fma, roof; } vj_bench_attention;
+vj_status vj_bench_attention_measure(const vj_bench_work *work, int rounds, vj_bench_attention *out) VJ_MUST_CHECK;
 
 enum { VJ_BENCH_OPS = 32, VJ_BENCH_STEPS = 64 };
 typedef struct vj_bench_op { char name[32]; int64_t calls; double seconds, flop; } vj_bench_op;

@@ -1,4 +1,4 @@
-// vjepa bench roof|ops|step: figures of speed and memory as ratios of one run.
+// vjepa bench roof|attention|ops|step: figures of speed and memory as ratios of one run.
 
 #include <math.h>
 #include <stdio.h>
@@ -11,12 +11,14 @@
 // What all of them take.
 typedef struct request {
     const char *model, *ctx, *tgt, *recompute, *peer;
-    int64_t crop, frames, batch, threads, steps, pairs, rounds;
+    int64_t crop, frames, batch, threads, steps, pairs, rounds, depth, pred_depth;
     bool json;
 } request;
 
 #define WORK_OPTIONS(r)                                                                                                        \
     { "model", VJ_OPT_TEXT, &(r).model, "PRESET", "model.preset (default: quickstart)" },                                     \
+    { "depth", VJ_OPT_INT, &(r).depth, "N", "only N blocks in the encoder (default: the preset's)" },                          \
+    { "pred-depth", VJ_OPT_INT, &(r).pred_depth, "N", "only N blocks in the predictor" },                                      \
     { "crop", VJ_OPT_INT, &(r).crop, "PX", "side of a clip (default: 64)" },                                                   \
     { "frames", VJ_OPT_INT, &(r).frames, "N", "frames of a clip (default: 8)" },                                               \
     { "batch", VJ_OPT_INT, &(r).batch, "N", "clips of a step (default: 2)" },                                                  \
@@ -31,6 +33,10 @@ static vj_status work_of(const request *r, vj_bench_work *w)
     VJ_CHECK(r->batch >= 1 && r->batch <= 4096 && r->crop >= 1 && r->crop <= 4096 && r->frames >= 1 && r->frames <= 1024 && w->threads <= 1024,
              VJ_ERR_USAGE, "--batch 1 to 4096, --crop 1 to 4096, --frames 1 to 1024 and --threads up to 1024 are possible");
     vj_format(w->model.preset, sizeof w->model.preset, "%.31s", r->model);
+    VJ_CHECK(r->depth >= 0 && r->depth <= 1024 && r->pred_depth >= 0 && r->pred_depth <= 1024, VJ_ERR_USAGE,
+             "--depth and --pred-depth: 1 to 1024 blocks are possible");
+    w->model.depth = r->depth;
+    w->model.pred_depth = r->pred_depth;
     if (r->recompute) {
         VJ_CHECK(strcmp(r->recompute, "none") == 0 || strcmp(r->recompute, "block") == 0, VJ_ERR_USAGE, "--recompute %s: none or block", r->recompute);
         w->model.recompute = strcmp(r->recompute, "block") == 0 ? VJ_RECOMPUTE_BLOCK : VJ_RECOMPUTE_NONE;
@@ -48,6 +54,8 @@ static request defaults(void)
 static void put_work(vj_json_writer *w, const vj_bench_work *k)
 {
     vj_json_put_text(w, "model", k->model.preset);
+    vj_json_put_i64(w, "depth", k->model.depth);
+    vj_json_put_i64(w, "pred_depth", k->model.pred_depth);
     vj_json_put_i64(w, "crop", k->crop);
     vj_json_put_i64(w, "frames", k->frames);
     vj_json_put_i64(w, "batch", k->batch);
@@ -64,7 +72,8 @@ static void put_work(vj_json_writer *w, const vj_bench_work *k)
 
 static void print_work(const vj_bench_work *k)
 {
-    printf("%s, %lld frames x %lld px, batch %lld, masks", k->model.preset, (long long)k->frames, (long long)k->crop, (long long)k->batch);
+    printf("%s (%lld + %lld blocks), %lld frames x %lld px, batch %lld, masks", k->model.preset, (long long)k->model.depth, (long long)k->model.pred_depth,
+           (long long)k->frames, (long long)k->crop, (long long)k->batch);
     for (int i = 0; i < k->n_pairs; i++) printf(" %lld+%lld", (long long)k->K[i], (long long)k->P[i]);
     printf(", %.3g TFLOP a step\n", vj_bench_flop(k) * 1e-12);
 }
@@ -129,7 +138,7 @@ static vj_status bench_roof(int argc, char **argv)
     if (args.help) {
         vj_cli_print_help("bench roof", "", "What this machine can do at most: multiply-adds in registers, memory, and the five largest products of a step by\n"
                           "our kernel, oneDNN and OpenBLAS (libopenblas0-serial, when installed). The roof takes the best of each.\n"
-                          "JSON: time, cpu, isa, libraries, threads, model, crop, frames, batch, masks, step_flop, fma_flop_per_second,\n"
+                          "JSON: time, cpu, isa, libraries, threads, model, depth, pred_depth, crop, frames, batch, masks, step_flop, fma_flop_per_second,\n"
                           "memory_bytes_per_second, products [form, rows, in, out, share_of_step, own, oneDNN, OpenBLAS],\n"
                           "roof_flop_per_second, valid.", options);
         return VJ_OK;
@@ -152,6 +161,77 @@ static vj_status bench_roof(int argc, char **argv)
     vj_bench_print_machine(work.threads);
     print_work(&work);
     print_roof(&work, &roof);
+    return VJ_OK;
+}
+
+// ---- attention ------------------------------------------------------------------------------------------------------------
+
+static void put_attention(vj_json_writer *w, const vj_bench_work *work, const vj_bench_attention *k)
+{
+    vj_json_begin_object(w, NULL);
+    vj_bench_put_machine(w, work->threads);
+    put_work(w, work);
+    vj_json_put_f64(w, "fma_flop_per_second", k->fma);
+    vj_json_put_f64(w, "roof_flop_per_second", k->roof);
+    vj_json_begin_array(w, "attention");
+    for (int i = 0; i < k->n; i++) {
+        const vj_bench_attention_row *r = &k->row[i];
+        vj_json_begin_object(w, NULL);
+        vj_json_put_text(w, "of", r->of);
+        vj_json_put_i64(w, "sequences", r->segments);
+        vj_json_put_i64(w, "rows", r->rows);
+        vj_json_put_i64(w, "heads", r->heads);
+        vj_json_put_i64(w, "head_size", r->head_dim);
+        vj_json_put_f64(w, "forward_flop_per_second", r->forward);
+        vj_json_put_f64(w, "backward_flop_per_second", r->backward > 0 ? r->backward : NAN);
+        vj_json_put_f64(w, "roof_share", r->share);
+        vj_json_end_object(w);
+    }
+    vj_json_end_array(w);
+    vj_json_end_object(w);
+}
+
+static vj_status bench_attention(int argc, char **argv)
+{
+    request r = defaults();
+    const vj_option options[] = {
+        WORK_OPTIONS(r),
+        { "rounds", VJ_OPT_INT, &r.rounds, "N", "measurements of each figure, in turns (default: 5)" },
+        VJ_OPT_JSON(&r.json),
+        { NULL, VJ_OPT_END, NULL, NULL, NULL },
+    };
+    vj_args args;
+    VJ_TRY(vj_cli_parse(&args, options, argc, argv));
+    if (args.help) {
+        vj_cli_print_help("bench attention", "", "The attention of one block of each network on the sequences of a step, against the roof of the same minutes. FLOP are\n"
+                          "those of the model: that the backward pass makes the probabilities again earns nothing.\n"
+                          "JSON: as `bench roof` up to step_flop, fma_flop_per_second, roof_flop_per_second, attention [of, sequences, rows,\n"
+                          "heads, head_size, forward_flop_per_second, backward_flop_per_second, roof_share].", options);
+        return VJ_OK;
+    }
+    VJ_TRY(vj_cli_expect(&args, 0, 0, "no word"));
+    vj_bench_work work;
+    vj_bench_attention k;
+    VJ_TRY(work_of(&r, &work));
+    VJ_TRY(vj_bench_attention_measure(&work, (int)r.rounds, &k));
+    if (r.json) {
+        vj_json_writer w = { .pretty = true };
+        put_attention(&w, &work, &k);
+        vj_cli_print_json(&w);
+        return VJ_OK;
+    }
+    vj_bench_print_machine(work.threads);
+    print_work(&work);
+    printf("multiply-adds %.0f GFLOP/s, roof %.0f GFLOP/s\n\n%-16s %9s %7s %6s %5s %9s %9s %9s\n", k.fma * 1e-9, k.roof * 1e-9, "attention of",
+           "sequences", "rows", "heads", "size", "forward", "backward", "of roof");
+    for (int i = 0; i < k.n; i++) {
+        const vj_bench_attention_row *a = &k.row[i];
+        printf("%-16s %9lld %7lld %6lld %5lld %9.1f ", a->of, (long long)a->segments, (long long)a->rows, (long long)a->heads,
+               (long long)a->head_dim, a->forward * 1e-9);
+        if (a->backward > 0) printf("%9.1f", a->backward * 1e-9);
+        else printf("%9s", "-");
+        printf(" %8.0f%%\n", 100 * a->share);
+    }
     return VJ_OK;
 }
 
@@ -337,6 +417,7 @@ static vj_status bench_step(int argc, char **argv)
 
 static const vj_command subcommands[] = {
     { "roof", bench_roof, "what this machine can do at most" },
+    { "attention", bench_attention, "the attention of each network against that roof" },
     { "ops", bench_ops, "where the time of a step goes" },
     { "step", bench_step, "a step against that roof, and against another program" },
     { 0 },
