@@ -9,7 +9,7 @@ typedef struct cpu_product {
     float *C;
     const float *A, *B;
     int64_t M, N, K, a_row, a_k, b_k, b_col;
-    int64_t c_row;   // row stride of C and aux; set by cpu_product_run
+    int64_t c_row, panel;   // row stride of C and aux, columns of a panel: set by cpu_product_run
     bool accumulate;
     // What is done to a finished tile: bias (N), then gelu with the pre-activation kept in aux, or + aux; or *
     // gelu'(aux).
@@ -22,10 +22,10 @@ enum { CPU_FINISH_NONE, CPU_FINISH_GELU, CPU_FINISH_ADD, CPU_FINISH_GELU_SLOPE }
 // What one instruction set offers; gemm.c and cpu_kernels.c use it without knowing which.
 typedef struct cpu_isa {
     const char *name;
-    int64_t panel;                       // columns of a panel of packed B
-    int64_t (*panel_floats)(int64_t K);   // floats from one panel of K steps to the next
-    // Steps [k0, k0 + K) of columns [0, n) of B into panels that hold `depth` steps.
-    void (*pack_panels)(float *panels, int64_t depth, const float *B, int64_t k0, int64_t K, int64_t b_k, int64_t b_col, int64_t n);
+    int64_t (*panel_width)(int64_t N);                    // columns of a panel of packed B, for N columns in all
+    int64_t (*panel_floats)(int64_t K, int64_t width);   // floats from one panel of K steps to the next
+    // Steps [k0, k0 + K) of columns [n0, n0 + n) of B into panels that begin with column n0 and hold all steps.
+    void (*pack_panels)(const cpu_product *p, float *panels, int64_t k0, int64_t K, int64_t n0, int64_t n);
     // Columns [n0, n0 + n) of rows [m0, m0 + m), any sizes, with what follows the product. `panels`: B from column n0 on, all
     // steps of K, or NULL: the tile packs them itself. scratch: gemm.c says how much.
     void (*product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, const float *panels, float *scratch);

@@ -35,7 +35,7 @@ enum {
     ROWS = 192,         // of a tile, otherwise
     COLUMNS = 1024,     // of a tile: rows of A are copied once per tile
     TASKS = 16,         // tiles there should be, so that two threads of uneven speed end together
-    PACK_COLUMNS = 256, // of a packing task
+    PACK_COLUMNS = 256, // of a packing task, about
     PACK_STEPS = 512    // of k
 };
 
@@ -44,31 +44,33 @@ static void own_tile(void *context, int64_t task, int worker)
     const tiling *t = context;
     const cpu_product *p = &t->p;
     const int64_t m0 = task / t->across * t->tm, n0 = task % t->across * t->tn;
-    const float *panels = t->panels ? t->panels + n0 / cpu_chosen->panel * cpu_chosen->panel_floats(p->K) : NULL;
+    const float *panels = t->panels ? t->panels + n0 / p->panel * cpu_chosen->panel_floats(p->K, p->panel) : NULL;
     cpu_chosen->product_tile(p, m0, least(p->M - m0, t->tm), n0, least(p->N - n0, t->tn), panels, (float *)t->scratch[worker]);
 }
+
+static int64_t pack_columns(const cpu_product *p) { return PACK_COLUMNS / p->panel * p->panel; }
 
 static void pack(void *context, int64_t task, int worker)
 {
     (void)worker;
     const tiling *t = context;
     const cpu_product *p = &t->p;
-    const int64_t k0 = task / t->pack_across * PACK_STEPS, n0 = task % t->pack_across * PACK_COLUMNS;
-    cpu_chosen->pack_panels(t->panels + n0 / cpu_chosen->panel * cpu_chosen->panel_floats(p->K), p->K, p->B + n0 * p->b_col, k0,
-                            least(p->K - k0, PACK_STEPS), p->b_k, p->b_col, least(p->N - n0, PACK_COLUMNS));
+    const int64_t columns = pack_columns(p), k0 = task / t->pack_across * PACK_STEPS, n0 = task % t->pack_across * columns;
+    cpu_chosen->pack_panels(p, t->panels + n0 / p->panel * cpu_chosen->panel_floats(p->K, p->panel), k0,
+                            least(p->K - k0, PACK_STEPS), n0, least(p->N - n0, columns));
 }
 
 // Columns of one go: what the shared memory holds of packed B.
-static int64_t group_columns(const vj_exec *exec, int64_t K)
+static int64_t group_columns(const vj_exec *exec, int64_t K, int64_t panel)
 {
-    const int64_t panels = (int64_t)(exec->shared_bytes / sizeof(float)) / cpu_chosen->panel_floats(K);
-    return panels * cpu_chosen->panel / PACK_COLUMNS * PACK_COLUMNS;
+    const int64_t panels = (int64_t)(exec->shared_bytes / sizeof(float)) / cpu_chosen->panel_floats(K, panel);
+    return panels / 16 * 16 * panel;
 }
 
 static void own_columns(const vj_exec *exec, tiling *t)
 {
     const cpu_product *p = &t->p;
-    const int64_t panel = cpu_chosen->panel;
+    const int64_t panel = p->panel;
     const bool alone = p->M <= SHORT;
     int64_t down = alone ? 1 : (p->M + ROWS - 1) / ROWS, across = (p->N + COLUMNS - 1) / COLUMNS;
     if (alone) across = p->N / panel < TASKS / 2 ? (p->N + panel - 1) / panel : across < TASKS / 2 ? TASKS / 2 : across;
@@ -79,7 +81,7 @@ static void own_columns(const vj_exec *exec, tiling *t)
     t->across = (p->N + t->tn - 1) / t->tn;
     t->panels = alone ? NULL : (float *)exec->shared;
     if (!alone) {
-        t->pack_across = (p->N + PACK_COLUMNS - 1) / PACK_COLUMNS;
+        t->pack_across = (p->N + pack_columns(p) - 1) / pack_columns(p);
         vj_pool_run(exec->pool, t->pack_across * ((p->K + PACK_STEPS - 1) / PACK_STEPS), pack, t);
     }
     vj_pool_run(exec->pool, (p->M + t->tm - 1) / t->tm * t->across, own_tile, t);
@@ -91,7 +93,7 @@ static void own_product(const vj_exec *exec, const cpu_product *p)
     const int64_t chunks = p->K > CHUNK ? (p->K + CHUNK - 1) / CHUNK : 1, depth = (p->K + chunks - 1) / chunks;
     for (int64_t i = 0; i < chunks; i++) {
         tiling t = { .p = *p, .library = CPU_OWN, .scratch = exec->scratch };
-        const int64_t k0 = i * depth, group = group_columns(exec, depth);
+        const int64_t k0 = i * depth, group = group_columns(exec, depth, p->panel);
         VJ_ASSERT(group > 0);
         t.p.K = least(p->K - k0, depth);
         t.p.A += k0 * p->a_k;
@@ -160,6 +162,7 @@ void cpu_product_run(const vj_exec *exec, const cpu_product *product, cpu_librar
     cpu_product p = *product;
     if (p.M == 0 || p.N == 0) return;   // no inputs: the weight gradient is empty, the bias gradient is not
     p.c_row = p.N;
+    p.panel = cpu_chosen->panel_width(p.N);
     if (library == CPU_OWN)
         own_product(exec, &p);
     else

@@ -87,8 +87,8 @@ static void load_queries(const head *x, int64_t i0, int64_t rows, float scale)
     memset(x->Q + rows * Dw, 0, (size_t)((whole - rows) * Dw) * sizeof(float));
     memset(x->G + rows * Dw, 0, (size_t)((whole - rows) * Dw) * sizeof(float));
     for (int64_t i = 0; i < whole; i += PANEL) {
-        pack_transposed_panel(x->Qt + i * D, x->Q + i * Dw, Dw, D, PANEL, 1.0f);
-        pack_transposed_panel(x->Gt + i * D, x->G + i * Dw, Dw, D, PANEL, 1.0f);
+        pack_transposed_panel(x->Qt + i * D, PANEL, x->Q + i * Dw, Dw, D, PANEL, 1.0f);
+        pack_transposed_panel(x->Gt + i * D, PANEL, x->G + i * Dw, Dw, D, PANEL, 1.0f);
     }
     for (int64_t i = 0; i < whole; i++) {
         x->row_lse[i] = i < rows ? x->lse[(i0 + i) * x->H] : 1e30f;   // probability 0

@@ -94,7 +94,7 @@ static void forward_task(void *context, int64_t task, int worker)
     for (int64_t i = 0; i < count; i++) {
         p[i] = (panels){ rest, rest + D * PANEL, rest + 2 * D * PANEL, rest + (2 * D + 1) * PANEL };
         rest += (2 * D + 2) * PANEL;
-        pack_transposed_panel(p[i].q, q + (q0 + i * PANEL) * stride, stride, D, rows - i * PANEL, 1.0f / sqrtf((float)D));
+        pack_transposed_panel(p[i].q, PANEL, q + (q0 + i * PANEL) * stride, stride, D, rows - i * PANEL, 1.0f / sqrtf((float)D));
         memset(p[i].o, 0, (size_t)(D * PANEL) * sizeof(float));
         for (int j = 0; j < PANEL; j++) p[i].top[j] = -1e30f;   // not -inf: a difference of two must stay a number
         memset(p[i].sum, 0, PANEL * sizeof(float));

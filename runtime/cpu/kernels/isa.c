@@ -1,7 +1,6 @@
 // What this instruction set offers.
 
 #include "runtime/cpu/kernels/isa.h"
-#include "runtime/cpu/kernels/product.h"
 
 #define VJ_TEXT2(x) #x
 #define VJ_TEXT(x) VJ_TEXT2(x)
@@ -21,7 +20,7 @@ static float VJ_NAME(fma_rounds)(int64_t rounds)
 
 const cpu_isa VJ_NAME(cpu_isa) = {
     .name = VJ_TEXT(VJ_ISA),
-    .panel = VJ_BROAD * VJ_VECTOR,
+    .panel_width = VJ_NAME(panel_width),
     .panel_floats = VJ_NAME(panel_floats),
     .pack_panels = VJ_NAME(pack_panels),
     .product_tile = VJ_NAME(product_tile),

@@ -12,9 +12,9 @@
 #define X(op) void VJ_NAME(op)(const vj_exec *exec, const void *args);
 VJ_ISA_KERNELS(X)
 #undef X
-int64_t VJ_NAME(panel_floats)(int64_t K);
-void VJ_NAME(pack_panels)(float *panels, int64_t depth, const float *B, int64_t k0, int64_t K, int64_t b_k, int64_t b_col,
-                          int64_t n);
+int64_t VJ_NAME(panel_width)(int64_t N);
+int64_t VJ_NAME(panel_floats)(int64_t K, int64_t width);
+void VJ_NAME(pack_panels)(const cpu_product *p, float *panels, int64_t k0, int64_t K, int64_t n0, int64_t n);
 void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, const float *panels,
                            float *scratch);
 void VJ_NAME(finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n);

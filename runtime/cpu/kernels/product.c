@@ -1,5 +1,5 @@
-// Our own product, one tile at a time. B is packed by panels of BROAD vectors, once per product: by pack_panels before the
-// tiles begin, or by the only tile that reads it. A tile walks pieces of k; in each, the panels, and for every panel the
+// Our own product, one tile at a time. B is packed by panels of BROAD vectors (or one less, where that leaves fewer columns
+// empty), once per product: by pack_panels before the tiles begin, or by the only tile that reads it. A tile walks pieces of k; in each, the panels, and for every panel the
 // rows of A by sixes: A stays in the second cache, a panel comes from it or from the third. Rows of A are read where they
 // are, or copied when they lie far apart; a transposed A is packed by sixes. What follows the product (bias, GELU,
 // residual) is done on each register tile.
@@ -24,30 +24,41 @@ typedef struct piece {
     bool onto, last;    // add to C; do what follows the product
 } piece;
 
-int64_t VJ_NAME(panel_floats)(int64_t K) { return K * PANEL + PAD; }
-
-// Steps [k0, k0 + K) of columns [0, n) of B go into panels that hold `depth` steps; columns beyond n become 0. Rows of B
-// are read along, so that neighbouring panels share the pages and lines that are touched.
-void VJ_NAME(pack_panels)(float *panels, int64_t depth, const float *B, int64_t k0, int64_t K, int64_t b_k, int64_t b_col, int64_t n)
+// The width of panels that leaves the fewest columns empty; the wider one when they are equal.
+int64_t VJ_NAME(panel_width)(int64_t N)
 {
-    const int64_t floats = VJ_NAME(panel_floats)(depth);
-    panels += k0 * PANEL;
-    B += k0 * b_k;
-    if (b_col != 1) {
-        for (int64_t j = 0; j < n; j += PANEL, panels += floats)
-            pack_transposed_panel(panels, B + j * b_col, b_col, K, n - j < PANEL ? n - j : PANEL, 1.0f);
+#if VJ_BROAD > 2
+    enum { NARROW = PANEL - W };
+    if ((N + NARROW - 1) / NARROW * NARROW < (N + PANEL - 1) / PANEL * PANEL) return NARROW;
+#endif
+    (void)N;
+    return PANEL;
+}
+
+int64_t VJ_NAME(panel_floats)(int64_t K, int64_t width) { return K * width + PAD; }
+
+// Steps [k0, k0 + K) of columns [n0, n0 + n) of B go into panels that hold all steps; columns beyond n become 0. Rows of B
+// are read along, so that neighbouring panels share the pages and lines that are touched.
+void VJ_NAME(pack_panels)(const cpu_product *p, float *panels, int64_t k0, int64_t K, int64_t n0, int64_t n)
+{
+    const int64_t width = p->panel, floats = VJ_NAME(panel_floats)(p->K, width);
+    const float *B = p->B + k0 * p->b_k + n0 * p->b_col;
+    panels += k0 * width;
+    if (p->b_col != 1) {
+        for (int64_t j = 0; j < n; j += width, panels += floats)
+            pack_transposed_panel(panels, width, B + j * p->b_col, p->b_col, K, n - j < width ? n - j : width, 1.0f);
         return;
     }
-    for (int64_t k = 0; k < K; k++, panels += PANEL, B += b_k) {
+    for (int64_t k = 0; k < K; k++, panels += width, B += p->b_k) {
         float *out = panels;
         int64_t j = 0;
         if (k + AHEAD < K) {
-            for (int64_t c = 0; c < n; c += 16) __builtin_prefetch(B + AHEAD * b_k + c);
+            for (int64_t c = 0; c < n; c += 16) __builtin_prefetch(B + AHEAD * p->b_k + c);
         }
-        for (; j + PANEL <= n; j += PANEL, out += floats) {
-            for (int i = 0; i < BROAD; i++) store(out + i * W, load(B + j + i * W));
+        for (; j + width <= n; j += width, out += floats) {
+            for (int64_t c = 0; c < width; c += W) store(out + c, load(B + j + c));
         }
-        for (int64_t c = 0; c < PANEL && j < n; c++) out[c] = j + c < n ? B[j + c] : 0;
+        for (int64_t c = 0; c < width && j < n; c++) out[c] = j + c < n ? B[j + c] : 0;
     }
 }
 
@@ -68,6 +79,8 @@ static void pack_sixes(float *out, const float *A, int64_t a_k, int64_t rows, in
                 for (int64_t i = 0; i < here; i += 16) __builtin_prefetch(in + AHEAD * a_k + i);
             }
             int64_t i = 0;
+            // Eight are copied where there are eight: the next step of k, or the padding, takes the last two back.
+            for (; i + 8 <= here; i += SIX, o += stride) memcpy(o, in + i, 8 * sizeof *o);
             for (; i + SIX <= here; i += SIX, o += stride) memcpy(o, in + i, SIX * sizeof *o);
             for (int64_t r = 0; r < SIX && i < here; r++) o[r] = i + r < here ? in[i + r] : 0;
         }
@@ -105,8 +118,8 @@ static void copy_rows(float *out, const float *A, int64_t a_row, int64_t rows, i
 }
 
 // A register tile goes to rows i.., columns j..: over what is there, or onto it.
-static inline void put_tile(const cpu_product *p, vf c[SIX][BROAD], int64_t i, int64_t j, int64_t rows, int64_t width,
-                            bool onto, bool last)
+static void put_tile(const cpu_product *p, vf c[SIX][BROAD], int64_t i, int64_t j, int64_t rows, int64_t width, bool onto,
+                     bool last)
 {
     float *out = p->C + i * p->c_row + j;
     for (int64_t r = 0; r < rows; r++, out += p->c_row) {
@@ -124,38 +137,51 @@ static inline void put_tile(const cpu_product *p, vf c[SIX][BROAD], int64_t i, i
     }
 }
 
-// The same for a whole register tile that nothing follows.
-static inline __attribute__((always_inline)) void put_plain(float *out, int64_t stride, vf c[SIX][BROAD], bool onto)
+// The same for a whole register tile behind which there is at most a bias and a residual.
+VJ_INLINE void put_whole(const cpu_product *p, vf c[SIX][BROAD], int vectors, int64_t i, int64_t j, bool onto, bool bias, bool add)
 {
-#pragma GCC unroll 6
-    for (int r = 0; r < SIX; r++, out += stride) {
+    float *out = p->C + i * p->c_row + j;
+    const float *aux = add ? p->aux + i * p->c_row + j : NULL;
+    vf b[BROAD];
 #pragma GCC unroll 4
-        for (int j = 0; j < BROAD; j++) store(out + j * W, onto ? load(out + j * W) + c[r][j] : c[r][j]);
+    for (int v = 0; v < BROAD; v++) b[v] = bias && v < vectors ? load(p->bias + j + v * W) : (vf){ 0 };
+#pragma GCC unroll 6
+    for (int r = 0; r < SIX; r++, out += p->c_row) {
+#pragma GCC unroll 4
+        for (int v = 0; v < BROAD; v++) {
+            if (v >= vectors) continue;
+            vf s = c[r][v];
+            if (onto) s += load(out + v * W);
+            if (bias) s += b[v];
+            if (add) s += load(aux + r * p->c_row + v * W);
+            store(out + v * W, s);
+        }
     }
 }
 
-static inline __attribute__((always_inline)) void register_tile(const cpu_product *p, const float *const a[SIX], int64_t a_k,
-                                                                const float *B, const piece *q, int64_t i, int64_t j,
-                                                                int64_t rows, int64_t width, const float *next)
+VJ_INLINE void register_tile(const cpu_product *p, const float *const a[SIX], int64_t a_k, int vectors, const float *B, const piece *q,
+                             int64_t i, int64_t j, int64_t rows, int64_t width, const float *next)
 {
     vf c[SIX][BROAD];
     tile_clear(c);
-    tile_sums(c, SIX, BROAD, a, a_k, B, PANEL, q->K, next);
-    if (rows == SIX && width == PANEL && !q->last)
-        put_plain(p->C + i * p->c_row + j, p->c_row, c, q->onto);
-    else
-        put_tile(p, c, i, j, rows, width, q->onto, q->last);
+    tile_sums(c, SIX, vectors, a, a_k, B, vectors * W, q->K, next);
+    const bool whole = rows == SIX && width == vectors * W;
+    if (whole && !q->last) put_whole(p, c, vectors, i, j, q->onto, false, false);
+    else if (whole && p->bias && p->finish == CPU_FINISH_NONE) put_whole(p, c, vectors, i, j, q->onto, true, false);
+    else if (whole && p->bias && p->finish == CPU_FINISH_ADD) put_whole(p, c, vectors, i, j, q->onto, true, true);
+    else put_tile(p, c, i, j, rows, width, q->onto, q->last);
 }
 
 // One piece of k, all of whose A lies at `A` with the given strides, and B in panels.
-static void product_piece(const cpu_product *p, const tile_area *t, const float *A, const piece *q, const float *panels,
-                          int64_t floats)
+VJ_INLINE void product_piece(const cpu_product *p, const tile_area *t, const float *A, int64_t a_k, int vectors, const piece *q,
+                             const float *panels)
 {
-    for (int64_t j = 0; j < t->n; j += PANEL, panels += floats) {
-        const int64_t width = t->n - j < PANEL ? t->n - j : PANEL;
+    const int64_t floats = VJ_NAME(panel_floats)(p->K, vectors * W);
+    for (int64_t j = 0; j < t->n; j += vectors * W, panels += floats) {
+        const int64_t width = t->n - j < vectors * W ? t->n - j : vectors * W;
         // The next panel is fetched while this one is used, a share with each six (behind the last panel: what comes then).
         const int64_t share = q->K / 8 * 16;
-        const float *next = panels + floats, *end = next + q->K * PANEL;
+        const float *next = panels + floats, *end = next + q->K * vectors * W;
         for (int64_t i = 0; i < t->m; i += SIX, next = next + share < end ? next + share : panels) {
             const int64_t rows = t->m - i < SIX ? t->m - i : SIX;
             const float *a[SIX], *first = A + i / SIX * q->six;
@@ -163,15 +189,27 @@ static void product_piece(const cpu_product *p, const tile_area *t, const float 
             for (int64_t r = 0; r < SIX; r++) a[r] = first + (r < rows ? r : 0) * q->row;
             for (int64_t r = 0; r < rows; r++) {
                 const float *c = p->C + (t->m0 + i + r) * p->c_row + t->n0 + j;
-                for (int v = 0; v < BROAD; v++) __builtin_prefetch(c + v * W, 1);
+                for (int v = 0; v < vectors; v++) __builtin_prefetch(c + v * W, 1);
             }
-            if (q->row == 1)
-                register_tile(p, a, SIX, panels, q, t->m0 + i, t->n0 + j, rows, width, next);
-            else
-                register_tile(p, a, 1, panels, q, t->m0 + i, t->n0 + j, rows, width, next);
+            register_tile(p, a, a_k, vectors, panels, q, t->m0 + i, t->n0 + j, rows, width, next);
         }
     }
 }
+
+#define VJ_PIECE(name, a_k, vectors)                                                                                   \
+    static void name(const cpu_product *p, const tile_area *t, const float *A, const piece *q, const float *panels)    \
+    {                                                                                                                  \
+        product_piece(p, t, A, a_k, vectors, q, panels);                                                               \
+    }
+VJ_PIECE(piece_of_rows, 1, BROAD)
+VJ_PIECE(piece_of_sixes, SIX, BROAD)
+#if VJ_BROAD > 2
+VJ_PIECE(narrow_piece_of_rows, 1, BROAD - 1)
+VJ_PIECE(narrow_piece_of_sixes, SIX, BROAD - 1)
+#else
+#define narrow_piece_of_rows piece_of_rows
+#define narrow_piece_of_sixes piece_of_sixes
+#endif
 
 void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, const float *panels,
                            float *scratch)
@@ -180,11 +218,11 @@ void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t 
     const int64_t depth = (p->K + pieces - 1) / pieces;   // even pieces of k
     const bool plain = !p->bias && p->finish == CPU_FINISH_NONE;
     const tile_area area = { m0, m, n0, n };
-    const int64_t floats = VJ_NAME(panel_floats)(p->K);
+    const bool narrow = p->panel < PANEL;
     if (!panels) {
-        VJ_NAME(pack_panels)(scratch, p->K, p->B + n0 * p->b_col, 0, p->K, p->b_k, p->b_col, n);
+        VJ_NAME(pack_panels)(p, scratch, 0, p->K, n0, n);
         panels = scratch;
-        scratch += (n + PANEL - 1) / PANEL * floats;
+        scratch += (n + p->panel - 1) / p->panel * VJ_NAME(panel_floats)(p->K, p->panel);
     }
     for (int64_t i = 0; i < pieces; i++) {
         const int64_t k0 = i * depth, K = p->K - k0 < depth ? p->K - k0 : depth;
@@ -206,7 +244,9 @@ void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t 
             q.row = K + PAD;
             q.six = SIX * q.row;
         }
-        product_piece(p, &area, A, &q, panels + k0 * PANEL, floats);
+        const float *B = panels + k0 * p->panel;
+        if (q.row == 1) (narrow ? narrow_piece_of_sixes : piece_of_sixes)(p, &area, A, &q, B);
+        else (narrow ? narrow_piece_of_rows : piece_of_rows)(p, &area, A, &q, B);
     }
 }
 

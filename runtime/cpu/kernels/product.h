@@ -83,16 +83,17 @@ static inline __attribute__((always_inline)) void transpose_square(vf r[W])
     VJ_EXCHANGE_BLOCKS(r, 1)
 }
 
-// One panel: out (K, PANEL) = the transpose of `columns` rows of `in`, K long and `apart` floats apart, times `scale`; the
-// panel's other columns become 0.
-static inline void pack_transposed_panel(float *out, const float *in, int64_t apart, int64_t K, int64_t columns, float scale)
+// One panel: out (K, width) = the transpose of `columns` rows of `in`, K long and `apart` floats apart, times `scale`; the
+// panel's other columns become 0. width: whole vectors.
+static inline void pack_transposed_panel(float *out, int64_t width, const float *in, int64_t apart, int64_t K, int64_t columns,
+                                         float scale)
 {
-    for (int64_t j = 0; j < PANEL; j += W) {
+    for (int64_t j = 0; j < width; j += W) {
         const int64_t here = columns - j < 0 ? 0 : columns - j < W ? columns - j : W;
         const float *row[W];
         for (int64_t i = 0; i < W; i++) row[i] = in + (j + (i < here ? i : 0)) * apart;
         if (here <= 0) {
-            for (int64_t k = 0; k < K; k++) store(out + k * PANEL + j, (vf){ 0 });
+            for (int64_t k = 0; k < K; k++) store(out + k * width + j, (vf){ 0 });
             continue;
         }
         int64_t k = 0;
@@ -108,10 +109,10 @@ static inline void pack_transposed_panel(float *out, const float *in, int64_t ap
             }
             transpose_square(r);
 #pragma GCC unroll 16
-            for (int i = 0; i < W; i++) store(out + (k + i) * PANEL + j, r[i]);
+            for (int i = 0; i < W; i++) store(out + (k + i) * width + j, r[i]);
         }
         for (; k < K; k++) {
-            for (int64_t i = 0; i < W; i++) out[k * PANEL + j + i] = i < here ? row[i][k] * scale : 0;
+            for (int64_t i = 0; i < W; i++) out[k * width + j + i] = i < here ? row[i][k] * scale : 0;
         }
     }
 }
