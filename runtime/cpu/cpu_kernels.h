@@ -16,6 +16,7 @@ typedef struct cpu_product {
     const float *bias;
     float *aux;
     int finish;   // CPU_FINISH_*
+    float *row_sums;   // (M) += sums of A over k, or NULL; only for a transposed A (a_row = 1). The tile at column 0 does it.
 } cpu_product;
 enum { CPU_FINISH_NONE, CPU_FINISH_GELU, CPU_FINISH_ADD, CPU_FINISH_GELU_SLOPE };
 
@@ -30,8 +31,6 @@ typedef struct cpu_isa {
     // steps of K, or NULL: the tile packs them itself. scratch: gemm.c says how much.
     void (*product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, const float *panels, float *scratch);
     void (*finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n);
-    // out (n) += column sums of x (R, row stride `stride`), rows first to last
-    void (*column_sums)(float *out, const float *x, int64_t R, int64_t stride, int64_t n);
     // 2 * 12 * lanes * rounds FLOP of independent multiply-adds in registers; a value that depends on all (roof.c)
     float (*fma_rounds)(int64_t rounds);
     int64_t fma_flop;             // FLOP of one round

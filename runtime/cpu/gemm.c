@@ -71,11 +71,14 @@ static void own_columns(const vj_exec *exec, tiling *t)
 {
     const cpu_product *p = &t->p;
     const int64_t panel = p->panel;
-    const bool alone = p->M <= SHORT;
+    // A tile that has all rows packs its own columns of B; there must be enough of them for that.
+    const bool alone = p->M <= SHORT && p->N >= TASKS / 2 * panel;
     int64_t down = alone ? 1 : (p->M + ROWS - 1) / ROWS, across = (p->N + COLUMNS - 1) / COLUMNS;
-    if (alone) across = p->N / panel < TASKS / 2 ? (p->N + panel - 1) / panel : across < TASKS / 2 ? TASKS / 2 : across;
+    if (alone && across < TASKS / 2) across = TASKS / 2;
+    // First along the side that costs less to repeat: a transposed A is packed by every tile that reads it.
+    while (p->a_k != 1 && !alone && down * across < TASKS && p->M / down >= 96) down++;
     while (down * across < TASKS && p->N / across >= 2 * panel) across++;
-    while (down * across < TASKS && p->M / down >= 96 && !alone) down++;
+    while (!alone && down * across < TASKS && p->M / down >= 96) down++;
     t->tm = up((p->M + down - 1) / down, 6);
     t->tn = up((p->N + across - 1) / across, panel);
     t->across = (p->N + t->tn - 1) / t->tn;
@@ -109,6 +112,7 @@ static void own_product(const vj_exec *exec, const cpu_product *p)
             g.p.B += k0 * p->b_k + n0 * p->b_col;
             if (g.p.bias) g.p.bias += n0;
             if (g.p.aux) g.p.aux += n0;
+            if (n0 > 0) g.p.row_sums = NULL;
             own_columns(exec, &g);
         }
     }
@@ -211,28 +215,28 @@ void cpu_linear_backward_input(const vj_exec *exec, const void *args)
                               .finish = a->gelu_pre ? CPU_FINISH_GELU_SLOPE : CPU_FINISH_NONE });
 }
 
-enum { BIAS_COLUMNS = 128 };
-static void bias_columns(void *context, int64_t task, int worker)
+// dw (O, 0) has no tile that could do it.
+static void bias_alone(const vj_args_linear_backward_weight *a)
 {
-    (void)worker;
-    const vj_args_linear_backward_weight *a = context;
-    const int64_t o = task * BIAS_COLUMNS, n = a->O - o < BIAS_COLUMNS ? a->O - o : BIAS_COLUMNS;
-    cpu_chosen->column_sums((float *)a->dbias + o, (const float *)a->dy + o, a->R, a->O, n);
+    for (int64_t r = 0; r < a->R; r++) {
+        for (int64_t o = 0; o < a->O; o++) ((float *)a->dbias)[o] += ((const float *)a->dy)[r * a->O + o];
+    }
 }
 
 void cpu_linear_backward_weight(const vj_exec *exec, const void *args)
 {
-    vj_args_linear_backward_weight a = *(const vj_args_linear_backward_weight *)args;
-    run(exec, &(cpu_product){ .C = a.dw,
-                              .A = a.dy,
-                              .B = a.x,
-                              .M = a.O,
-                              .N = a.I,
-                              .K = a.R,
+    const vj_args_linear_backward_weight *a = args;
+    if (a->I == 0 && a->dbias) bias_alone(a);
+    run(exec, &(cpu_product){ .C = a->dw,
+                              .A = a->dy,
+                              .B = a->x,
+                              .M = a->O,
+                              .N = a->I,
+                              .K = a->R,
                               .a_row = 1,
-                              .a_k = a.O,
-                              .b_k = a.I,
+                              .a_k = a->O,
+                              .b_k = a->I,
                               .b_col = 1,
-                              .accumulate = true });
-    if (a.dbias) vj_pool_run(exec->pool, (a.O + BIAS_COLUMNS - 1) / BIAS_COLUMNS, bias_columns, &a);
+                              .accumulate = true,
+                              .row_sums = a->dbias });
 }

@@ -26,6 +26,14 @@ static inline void copy_rows_of(float *out, const float *in, int64_t stride, int
     }
 }
 
+// A panel at the end of a sequence has fewer lanes in use: `call` with the vectors that hold them, as a constant.
+#if VJ_BROAD > 2
+#define VJ_BY_VECTORS(lanes, call)                                                                                     \
+    ((lanes) > 3 * W ? (call(4)) : (lanes) > 2 * W ? (call(3)) : (lanes) > W ? (call(2)) : (call(1)))
+#else
+#define VJ_BY_VECTORS(lanes, call) ((lanes) > W ? (call(2)) : (call(1)))
+#endif
+
 // Rows A[i..i + 5] of a matrix with `row` floats from row to row; those that do not exist are row i once more.
 static inline void rows_from(const float *a[SIX], const float *A, int64_t row, int64_t there)
 {
@@ -33,19 +41,20 @@ static inline void rows_from(const float *a[SIX], const float *A, int64_t row, i
 }
 
 // C (rows, PANEL) = C * factor + tile, of which `rows` exist.
-VJ_INLINE void put_scaled(float *C, vf c[SIX][BROAD], int rows, const vf factor[BROAD])
+VJ_INLINE void put_scaled(float *C, vf c[SIX][BROAD], int rows, int vectors, const vf factor[BROAD])
 {
 #pragma GCC unroll 6
     for (int r = 0; r < SIX; r++) {
         if (r >= rows) break;
 #pragma GCC unroll 4
-        for (int j = 0; j < BROAD; j++) store(C + r * PANEL + j * W, load(C + r * PANEL + j * W) * factor[j] + c[r][j]);
+        for (int j = 0; j < BROAD; j++)
+            if (j < vectors) store(C + r * PANEL + j * W, load(C + r * PANEL + j * W) * factor[j] + c[r][j]);
     }
 }
 
-// C (D, PANEL) = C * factor + A' B with A (K, D; row stride D) and B (K, PANEL). D is cut into sixes and fives where that
-// leaves nothing over.
-static inline void add_columns(float *C, const float *A, int64_t D, const float *B, int64_t K, const vf factor[BROAD])
+// C (D, PANEL) = C * factor + A' B with A (K, D; row stride D) and B (K, PANEL), in the first `vectors` vectors of a panel. D
+// is cut into sixes and fives where that leaves nothing over.
+VJ_INLINE void add_columns(float *C, const float *A, int64_t D, const float *B, int64_t K, int vectors, const vf factor[BROAD])
 {
     const int64_t fives = (SIX - D % SIX) % SIX, sixes = 5 * fives <= D ? (D - 5 * fives) / SIX : D / SIX;
     int64_t d = 0;
@@ -53,22 +62,22 @@ static inline void add_columns(float *C, const float *A, int64_t D, const float 
         const float *const a[SIX] = { A + d, A + d + 1, A + d + 2, A + d + 3, A + d + 4, A + d + 5 };
         vf c[SIX][BROAD];
         tile_clear(c);
-        tile_sums(c, SIX, BROAD, a, D, B, PANEL, K, NULL);
-        put_scaled(C + d * PANEL, c, SIX, factor);
+        tile_sums(c, SIX, vectors, a, D, B, PANEL, K, NULL);
+        put_scaled(C + d * PANEL, c, SIX, vectors, factor);
     }
     for (; d + 5 <= D; d += 5) {
         const float *const a[SIX] = { A + d, A + d + 1, A + d + 2, A + d + 3, A + d + 4, A + d + 4 };
         vf c[SIX][BROAD];
         tile_clear(c);
-        tile_sums(c, 5, BROAD, a, D, B, PANEL, K, NULL);
-        put_scaled(C + d * PANEL, c, 5, factor);
+        tile_sums(c, 5, vectors, a, D, B, PANEL, K, NULL);
+        put_scaled(C + d * PANEL, c, 5, vectors, factor);
     }
     for (; d < D; d++) {   // small heads only
         const float *const a[SIX] = { A + d, A + d, A + d, A + d, A + d, A + d };
         vf c[SIX][BROAD];
         tile_clear(c);
-        tile_sums(c, 1, BROAD, a, D, B, PANEL, K, NULL);
-        put_scaled(C + d * PANEL, c, 1, factor);
+        tile_sums(c, 1, vectors, a, D, B, PANEL, K, NULL);
+        put_scaled(C + d * PANEL, c, 1, vectors, factor);
     }
 }
 

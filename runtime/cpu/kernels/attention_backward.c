@@ -103,7 +103,7 @@ static void load_queries(const head *x, int64_t i0, int64_t rows, float scale)
 }
 
 // P' and dS' of one panel, six keys at a time: dP' goes from registers straight into dS'.
-static inline void slopes(const head *x, int64_t keys, int64_t panel, float *P, float *dS)
+VJ_INLINE void slopes(const head *x, int64_t keys, int64_t panel, float *P, float *dS, int vectors)
 {
     const int64_t D = x->D, at = panel * PANEL;
     const float *Q = x->Qt + at * D, *G = x->Gt + at * D;
@@ -118,38 +118,73 @@ static inline void slopes(const head *x, int64_t keys, int64_t panel, float *P, 
         float *p = P + i * PANEL, *s = dS + i * PANEL;
         rows_from(a, x->K + i * D, D, keys - i);
         tile_clear(c);
-        tile_sums(c, SIX, BROAD, a, 1, Q, PANEL, D, NULL);
+        tile_sums(c, SIX, vectors, a, 1, Q, PANEL, D, NULL);
 #pragma GCC unroll 6
         for (int r = 0; r < SIX; r++) {
 #pragma GCC unroll 4
-            for (int j = 0; j < BROAD; j++) store(p + r * PANEL + j * W, c[r][j] - lse[j]);
+            for (int j = 0; j < BROAD; j++)
+                if (j < vectors) store(p + r * PANEL + j * W, c[r][j] - lse[j]);
         }
         rows_from(a, x->V + i * D, D, keys - i);
         tile_clear(c);
-        tile_sums(c, SIX, BROAD, a, 1, G, PANEL, D, NULL);
+        tile_sums(c, SIX, vectors, a, 1, G, PANEL, D, NULL);
 #pragma GCC unroll 6
         for (int r = 0; r < SIX; r++) {
 #pragma GCC unroll 4
-            for (int j = 0; j < BROAD; j++) store(s + r * PANEL + j * W, c[r][j] - delta[j]);
+            for (int j = 0; j < BROAD; j++)
+                if (j < vectors) store(s + r * PANEL + j * W, c[r][j] - delta[j]);
         }
-        for (int64_t e = 0; e < SIX * PANEL; e += W) {
-            const vf exponential = vexp(load(p + e));
-            store(p + e, exponential);
-            store(s + e, load(s + e) * exponential);
+        for (int64_t r = 0; r < SIX; r++) {
+#pragma GCC unroll 4
+            for (int j = 0; j < BROAD; j++) {
+                if (j >= vectors) continue;
+                const int64_t e = r * PANEL + j * W;
+                const vf exponential = vexp(load(p + e));
+                store(p + e, exponential);
+                store(s + e, load(s + e) * exponential);
+            }
         }
     }
 }
 
-// C (6 rows of which `there` exist, `vectors` vectors at column d; row stride Dw) += A (rows, GROUPED) B (GROUPED, Dw), A in
-// panels (KEYS, PANEL).
-VJ_INLINE void add_tile(float *C, int64_t Dw, const float *A, const float *B, int64_t there, int vectors)
+// One panel against a block of keys: P', dS' and, if asked for, what it adds to dq.
+VJ_INLINE void see_block(const head *x, int64_t keys, int64_t panel, float *P, float *dS, bool want_q, int vectors)
+{
+    vf one[BROAD];
+    for (int j = 0; j < BROAD; j++) one[j] = splat(1.0f);
+    slopes(x, keys, panel, P, dS, vectors);
+    if (want_q) add_columns(x->dQt + panel * PANEL * x->D, x->K, x->D, dS, keys, vectors, one);
+}
+
+#define VJ_SEE(n)                                                                                                      \
+    static void see_panel_##n(const head *x, int64_t keys, int64_t panel, float *P, float *dS, bool want_q)            \
+    {                                                                                                                  \
+        see_block(x, keys, panel, P, dS, want_q, n);                                                                   \
+    }
+VJ_SEE(1)
+VJ_SEE(2)
+#if VJ_BROAD > 2
+VJ_SEE(3)
+VJ_SEE(4)
+#endif
+
+static void see_panel(const head *x, int64_t keys, int64_t panel, float *P, float *dS, bool want_q, int64_t lanes)
+{
+#define VJ_CALL(n) see_panel_##n(x, keys, panel, P, dS, want_q)
+    VJ_BY_VECTORS(lanes, VJ_CALL);
+#undef VJ_CALL
+}
+
+// C (6 rows of which `there` exist, `vectors` vectors at column d; row stride Dw) += A (rows, lanes) B (lanes, Dw), A in panels
+// (KEYS, PANEL).
+VJ_INLINE void add_tile(float *C, int64_t Dw, const float *A, const float *B, int64_t there, int64_t lanes, int vectors)
 {
     vf c[SIX][BROAD];
     tile_clear(c);
-    for (int64_t p = 0; p < GROUP; p++) {
+    for (int64_t p = 0; p * PANEL < lanes; p++) {
         const float *a[SIX];
         rows_from(a, A + p * KEYS * PANEL, PANEL, there);
-        tile_sums(c, SIX, vectors, a, 1, B + p * PANEL * Dw, Dw, PANEL, NULL);
+        tile_sums(c, SIX, vectors, a, 1, B + p * PANEL * Dw, Dw, least(lanes - p * PANEL, PANEL), NULL);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < SIX; r++) {
@@ -160,8 +195,8 @@ VJ_INLINE void add_tile(float *C, int64_t Dw, const float *A, const float *B, in
     }
 }
 
-// C (keys, Dw) += A (keys, GROUPED) B (GROUPED, Dw)
-static void add_rows(float *C, const float *A, const float *B, int64_t keys, int64_t Dw)
+// C (keys, Dw) += A (keys, lanes) B (lanes, Dw), up to GROUPED lanes
+static void add_rows(float *C, const float *A, const float *B, int64_t keys, int64_t lanes, int64_t Dw)
 {
     int64_t vectors = Dw / W, tiles = (vectors + BROAD - 1) / BROAD;
     for (int64_t d = 0; d < Dw; tiles--) {
@@ -169,10 +204,10 @@ static void add_rows(float *C, const float *A, const float *B, int64_t keys, int
         for (int64_t i = 0; i < keys; i += SIX) {
             float *c = C + i * Dw + d;
             const float *a = A + i * PANEL, *b = B + d;
-            if (here == 1) add_tile(c, Dw, a, b, keys - i, 1);
-            else if (here == 2) add_tile(c, Dw, a, b, keys - i, 2);
-            else if (here == 3) add_tile(c, Dw, a, b, keys - i, 3);
-            else add_tile(c, Dw, a, b, keys - i, 4);
+            if (here == 1) add_tile(c, Dw, a, b, keys - i, lanes, 1);
+            else if (here == 2) add_tile(c, Dw, a, b, keys - i, lanes, 2);
+            else if (here == 3) add_tile(c, Dw, a, b, keys - i, lanes, 3);
+            else add_tile(c, Dw, a, b, keys - i, lanes, 4);
         }
         vectors -= here;
         d += here * W;
@@ -194,11 +229,8 @@ static void backward_chunk(const head *x, int64_t j_begin, int64_t j_end, int64_
 {
     const int64_t stride = 3 * x->C, D = x->D, Dw = x->Dw, groups = up(rows, GROUPED) / GROUPED;
     const float scale = 1.0f / sqrtf((float)D);
-    vf one[BROAD], scales[BROAD];
-    for (int j = 0; j < BROAD; j++) {
-        one[j] = splat(1.0f);
-        scales[j] = splat(scale);
-    }
+    vf scales[BROAD];
+    for (int j = 0; j < BROAD; j++) scales[j] = splat(scale);
     load_queries(x, i0, rows, scale);
     memset(x->dQt, 0, (size_t)(groups * GROUPED * D) * sizeof(float));
     for (int64_t j0 = j_begin; j0 < j_end; j0 += KEYS) {
@@ -207,14 +239,13 @@ static void backward_chunk(const head *x, int64_t j_begin, int64_t j_end, int64_
         copy_rows_of(x->V, x->v + j0 * stride, stride, keys, D, D, 1.0f, KEYS);
         memset(x->dK, 0, (size_t)(2 * KEYS * Dw) * sizeof(float));   // dV follows
         for (int64_t g = 0; g < groups; g++) {
-            for (int64_t p = 0; p < GROUP; p++) {
-                float *P = x->P + p * KEYS * PANEL, *dS = x->dS + p * KEYS * PANEL;
-                slopes(x, keys, g * GROUP + p, P, dS);
-                if (want_q) add_columns(x->dQt + (g * GROUP + p) * PANEL * D, x->K, D, dS, keys, one);
+            const int64_t lanes = least(rows - g * GROUPED, GROUPED);
+            for (int64_t p = 0; p * PANEL < lanes; p++) {
+                see_panel(x, keys, g * GROUP + p, x->P + p * KEYS * PANEL, x->dS + p * KEYS * PANEL, want_q, lanes - p * PANEL);
             }
             if (!want_kv) continue;
-            add_rows(x->dV, x->P, x->G + g * GROUPED * Dw, keys, Dw);
-            add_rows(x->dK, x->dS, x->Q + g * GROUPED * Dw, keys, Dw);
+            add_rows(x->dV, x->P, x->G + g * GROUPED * Dw, keys, lanes, Dw);
+            add_rows(x->dK, x->dS, x->Q + g * GROUPED * Dw, keys, lanes, Dw);
         }
         if (!want_kv) continue;
         put_rows(x->dk + j0 * stride, stride, x->dK, keys, D, Dw, more);

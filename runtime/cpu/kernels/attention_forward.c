@@ -24,18 +24,19 @@ typedef struct panels {
 } panels;
 
 // S (keys up to a SIX, PANEL) = K (keys, D) times a panel of queries; top: at least every score of a lane.
-static inline void scores(float *S, const float *K, int64_t keys, int64_t D, const float *Q, vf top[BROAD])
+VJ_INLINE void scores(float *S, const float *K, int64_t keys, int64_t D, const float *Q, int vectors, vf top[BROAD])
 {
     for (int64_t i = 0; i < keys; i += SIX) {
         const float *a[SIX];
         vf c[SIX][BROAD];
         rows_from(a, K + i * D, D, keys - i);
         tile_clear(c);
-        tile_sums(c, SIX, BROAD, a, 1, Q, PANEL, D, NULL);
+        tile_sums(c, SIX, vectors, a, 1, Q, PANEL, D, NULL);
 #pragma GCC unroll 6
         for (int r = 0; r < SIX; r++) {
 #pragma GCC unroll 4
             for (int j = 0; j < BROAD; j++) {
+                if (j >= vectors) continue;
                 store(S + (i + r) * PANEL + j * W, c[r][j]);
                 top[j] = vmax(top[j], c[r][j]);
             }
@@ -43,12 +44,12 @@ static inline void scores(float *S, const float *K, int64_t keys, int64_t D, con
     }
 }
 
-// One panel against one block of keys.
-static void see_keys(const panels *p, const float *K, const float *V, int64_t keys, int64_t D, float *S)
+// One panel, of which `vectors` vectors are in use, against one block of keys.
+VJ_INLINE void see_block(const panels *p, const float *K, const float *V, int64_t keys, int64_t D, float *S, int vectors)
 {
     vf before[BROAD], top[BROAD], factor[BROAD], sum[BROAD];
     for (int j = 0; j < BROAD; j++) before[j] = top[j] = load(p->top + j * W);
-    scores(S, K, keys, D, p->q, top);
+    scores(S, K, keys, D, p->q, vectors, top);
     for (int j = 0; j < BROAD; j++) {
         factor[j] = vexp(before[j] - top[j]);   // 0 at first: `before` is very small
         sum[j] = load(p->sum + j * W) * factor[j];
@@ -57,13 +58,33 @@ static void see_keys(const panels *p, const float *K, const float *V, int64_t ke
     for (int64_t k = 0; k < keys; k++) {
 #pragma GCC unroll 4
         for (int j = 0; j < BROAD; j++) {
+            if (j >= vectors) continue;
             const vf e = vexp(load(S + k * PANEL + j * W) - top[j]);
             store(S + k * PANEL + j * W, e);
             sum[j] += e;
         }
     }
     for (int j = 0; j < BROAD; j++) store(p->sum + j * W, sum[j]);
-    add_columns(p->o, V, D, S, keys, factor);
+    add_columns(p->o, V, D, S, keys, vectors, factor);
+}
+
+#define VJ_SEE(n)                                                                                                      \
+    static void see_keys_##n(const panels *p, const float *K, const float *V, int64_t keys, int64_t D, float *S)       \
+    {                                                                                                                  \
+        see_block(p, K, V, keys, D, S, n);                                                                             \
+    }
+VJ_SEE(1)
+VJ_SEE(2)
+#if VJ_BROAD > 2
+VJ_SEE(3)
+VJ_SEE(4)
+#endif
+
+static void see_keys(const panels *p, const float *K, const float *V, int64_t keys, int64_t D, float *S, int64_t lanes)
+{
+#define VJ_CALL(n) see_keys_##n(p, K, V, keys, D, S)
+    VJ_BY_VECTORS(lanes, VJ_CALL);
+#undef VJ_CALL
 }
 
 // Writes a panel's rows: o divided by the sums, lse.
@@ -103,7 +124,7 @@ static void forward_task(void *context, int64_t task, int worker)
         const int64_t keys = least(n - j0, KEYS);
         copy_rows_of(K, k + j0 * stride, stride, keys, D, D, 1.0f, KEYS);
         copy_rows_of(V, v + j0 * stride, stride, keys, D, D, 1.0f, KEYS);
-        for (int64_t i = 0; i < count; i++) see_keys(&p[i], K, V, keys, D, S);
+        for (int64_t i = 0; i < count; i++) see_keys(&p[i], K, V, keys, D, S, rows - i * PANEL);
     }
     for (int64_t i = 0; i < count; i++) finish_rows(a, &p[i], first + q0 + i * PANEL, least(rows - i * PANEL, PANEL), h);
 }

@@ -25,7 +25,6 @@ const cpu_isa VJ_NAME(cpu_isa) = {
     .pack_panels = VJ_NAME(pack_panels),
     .product_tile = VJ_NAME(product_tile),
     .finish_tile = VJ_NAME(finish_tile),
-    .column_sums = VJ_NAME(column_sums),
     .fma_rounds = VJ_NAME(fma_rounds),
     .fma_flop = 2 * 12 * VJ_VECTOR,
     .run =

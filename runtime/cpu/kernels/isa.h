@@ -18,6 +18,5 @@ void VJ_NAME(pack_panels)(const cpu_product *p, float *panels, int64_t k0, int64
 void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n, const float *panels,
                            float *scratch);
 void VJ_NAME(finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n0, int64_t n);
-void VJ_NAME(column_sums)(float *out, const float *x, int64_t R, int64_t stride, int64_t n);
 
 #endif

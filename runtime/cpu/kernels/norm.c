@@ -153,31 +153,45 @@ void VJ_NAME(gelu_backward)(const vj_exec *exec, const void *args)
     vj_pool_run(exec->pool, blocks(a.n, SPAN), gelu_slope_span, &a);
 }
 
+enum { ROPE_MAX = 128 };   // channels of a head that are turned: 3 axes of up to 42
 typedef struct rope_job {
     const vj_args_rope *a;
     bool backward;
 } rope_job;
+// y = x * co + (x with neighbours exchanged) * ss, ss with the signs: for a row the same in every head, of q and of k.
 static void rope_rows(void *context, int64_t task, int worker)
 {
     (void)worker;
     const rope_job *job = context;
     const vj_args_rope *a = job->a;
-    const int64_t half = a->axis / 2, C = a->H * a->D, tiled = a->layout == VJ_ROPE_TILED;
+    const int64_t half = a->axis / 2, C = a->H * a->D, turned = 3 * a->axis, tiled = a->layout == VJ_ROPE_TILED;
     const float *cosine = a->table, *sine = cosine + a->M * half;
-    float co[128], si[128];   // of one row: 3 axes of up to 42 channels
+    float co[ROPE_MAX + W], ss[ROPE_MAX + W];   // of one row; what is not turned stays as it is
+    int32_t axis[ROPE_MAX], place[ROPE_MAX];
+    for (int64_t n = 0; n < turned; n++) {
+        const int64_t i = n % a->axis;
+        axis[n] = (int32_t)(n / a->axis);
+        place[n] = (int32_t)(tiled ? i % half : i / 2);
+    }
+    for (int64_t n = 0; n < ROPE_MAX + W; n++) {
+        co[n] = 1;
+        ss[n] = 0;
+    }
     for (int64_t r = task * ROWS; r < end_of(task, ROWS, a->R); r++) {
-        for (int64_t n = 0; n < 3 * a->axis; n++) {
-            const int64_t axis = n / a->axis, i = n % a->axis,
-                          at_ = a->pos[r * 3 + axis] * half + (tiled ? i % half : i / 2);
-            co[n] = cosine[at_];
-            si[n] = sine[at_];
+        for (int64_t n = 0; n < turned; n++) {
+            const int64_t at = a->pos[r * 3 + axis[n]] * half + place[n];
+            co[n] = cosine[at];
+            ss[job->backward ? n ^ 1 : n] = (n & 1) == 0 ? -sine[at] : sine[at];
         }
         for (int64_t part = 0; part < 2 * a->H; part++) {
             float *x = (float *)a->qkv + r * 3 * C + part * a->D;
-            for (int64_t n = 0; n < 3 * a->axis; n += 2) {
-                const float x0 = x[n], x1 = x[n + 1];
-                x[n] = job->backward ? x0 * co[n] + x1 * si[n + 1] : x0 * co[n] - x1 * si[n];
-                x[n + 1] = job->backward ? x1 * co[n + 1] - x0 * si[n] : x1 * co[n + 1] + x0 * si[n + 1];
+            for (int64_t n = 0; n < turned; n += W) {
+                const bool whole = n + W <= a->D;
+                const int64_t lanes = whole ? W : a->D - n;
+                const vf v = whole ? load(x + n) : load_part(x + n, lanes);
+                const vf y = v * load(co + n) + VJ_EXCHANGE(v, 1) * load(ss + n);
+                if (whole) store(x + n, y);
+                else store_part(x + n, y, lanes);
             }
         }
     }
@@ -186,7 +200,7 @@ static void rope_rows(void *context, int64_t task, int worker)
 static void rope(const vj_exec *exec, const void *args, bool backward)
 {
     rope_job job = { args, backward };
-    VJ_ASSERT(3 * job.a->axis <= 128);
+    VJ_ASSERT(3 * job.a->axis <= ROPE_MAX);
     vj_pool_run(exec->pool, blocks(job.a->R, ROWS), rope_rows, &job);
 }
 

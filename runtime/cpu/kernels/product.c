@@ -66,12 +66,16 @@ void VJ_NAME(pack_panels)(const cpu_product *p, float *panels, int64_t k0, int64
 static inline int64_t six_stride(int64_t K) { return K * SIX + PAD; }
 
 // out: (K, 6) for each six rows of A, whose rows are neighbours in memory (a_row = 1); missing rows are 0. Eight sixes
-// at a time: three lines of each step of k are read, and few pages are written to.
-static void pack_sixes(float *out, const float *A, int64_t a_k, int64_t rows, int64_t K)
+// at a time: three lines of each step of k are read, and few pages are written to. `sums` (rows), unless NULL, += the sum
+// of each row of A over k, first to last: it costs nothing beside the copy.
+static void pack_sixes(float *out, const float *A, int64_t a_k, int64_t rows, int64_t K, float *sums)
 {
     const int64_t stride = six_stride(K);
-    for (int64_t i0 = 0; i0 < rows; i0 += 8 * SIX, A += 8 * SIX, out += 8 * stride) {
-        const int64_t here = rows - i0 < 8 * SIX ? rows - i0 : 8 * SIX;
+    enum { EIGHT = 8 * SIX };
+    for (int64_t i0 = 0; i0 < rows; i0 += EIGHT, A += EIGHT, out += 8 * stride) {
+        const int64_t here = rows - i0 < EIGHT ? rows - i0 : EIGHT;
+        vf s[EIGHT / W];
+        for (int i = 0; i < EIGHT / W; i++) s[i] = (vf){ 0 };
         for (int64_t k = 0; k < K; k++) {
             const float *in = A + k * a_k;
             float *o = out + k * SIX;
@@ -83,7 +87,15 @@ static void pack_sixes(float *out, const float *A, int64_t a_k, int64_t rows, in
             for (; i + 8 <= here; i += SIX, o += stride) memcpy(o, in + i, 8 * sizeof *o);
             for (; i + SIX <= here; i += SIX, o += stride) memcpy(o, in + i, SIX * sizeof *o);
             for (int64_t r = 0; r < SIX && i < here; r++) o[r] = i + r < here ? in[i + r] : 0;
+            if (!sums) continue;
+            if (here == EIGHT) {
+#pragma GCC unroll 12
+                for (int v = 0; v < EIGHT / W; v++) s[v] += load(in + v * W);
+            } else {
+                for (int64_t r = 0; r < here; r++) s[r / W][r % W] += in[r];
+            }
         }
+        for (int64_t r = 0; sums && r < here; r++) sums[i0 + r] += s[r / W][r % W];
     }
 }
 
@@ -233,8 +245,8 @@ void VJ_NAME(product_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t 
                     .six = SIX * p->a_row,
                     .onto = p->accumulate || i > 0,
                     .last = !plain && i == pieces - 1 };
-        if (p->a_k != 1) {
-            pack_sixes(scratch, A, p->a_k, m, K);
+        if (p->a_k != 1 || p->row_sums) {
+            pack_sixes(scratch, A, p->a_k, m, K, n0 == 0 && p->row_sums ? p->row_sums + m0 : NULL);
             A = scratch;
             q.row = 1;
             q.six = six_stride(K);
@@ -261,31 +273,6 @@ void VJ_NAME(finish_tile)(const cpu_product *p, int64_t m0, int64_t m, int64_t n
                 store(c, finished(p, load(c), i, j, lanes));
             else
                 store_part(c, finished(p, load_part(c, lanes), i, j, lanes), lanes);
-        }
-    }
-}
-
-enum { SUM_ROWS = 64 };   // rows of a block: blocks are summed on their own, then added in order
-
-// out (n) += column sums of x.
-void VJ_NAME(column_sums)(float *out, const float *x, int64_t R, int64_t stride, int64_t n)
-{
-    for (int64_t r0 = 0; r0 < R; r0 += SUM_ROWS) {
-        const int64_t end = r0 + SUM_ROWS < R ? r0 + SUM_ROWS : R;
-        for (int64_t j = 0; j < n; j += 4 * W) {
-            vf s[4] = { { 0 }, { 0 }, { 0 }, { 0 } };
-            if (n - j >= 4 * W) {
-                for (int64_t r = r0; r < end; r++) {
-                    for (int i = 0; i < 4; i++) s[i] += load(x + r * stride + j + i * W);
-                }
-                for (int i = 0; i < 4; i++) store(out + j + i * W, load(out + j + i * W) + s[i]);
-            } else {
-                float line[4 * W] = { 0 };
-                for (int64_t r = r0; r < end; r++) {
-                    for (int64_t c = j; c < n; c++) line[c - j] += x[r * stride + c];
-                }
-                for (int64_t c = j; c < n; c++) out[c] += line[c - j];
-            }
         }
     }
 }

@@ -130,13 +130,23 @@ static inline vf vexp(vf x)
 #endif
 }
 
+// 1 / d for d in [1, 1e30], relative error below 1e-7: a guess from the bits, then three steps of Newton. A third of the time of
+// a division, and the same bits on every CPU, which an instruction for approximate reciprocals does not promise.
+static inline vf reciprocal(vf d)
+{
+    vf y = (vf)(0x7ef311c7 - (vi)d);
+    y = y * (2.0f - d * y);
+    y = y * (2.0f - d * y);
+    return y * (2.0f - d * y);
+}
+
 // The normal distribution's cumulative function and density at x: gelu(x) = x * cdf, gelu'(x) = cdf + x * density.
 // Upper tail: exp(-z^2/2) t P(t) with t = 1 / (1 + z/4), P fitted by us to |error| < 4e-9 in the tail (before
 // rounding). The lower tail is not made as 1 - upper, so that gelu of a very negative x keeps its leading digits.
 static inline void normal(vf x, vf *cdf, vf *density)
 {
-    const vf z = vabs(x), e = vexp(x * x * -0.5f);
-    const vf t = 1.0f / (z * 0.25f + 1.0f);
+    const vf z = vmin(splat(1e4f), vabs(x)), e = vexp(x * x * -0.5f);
+    const vf t = reciprocal(z * 0.25f + 1.0f);
     vf p = splat(-0.0914260670542717f);
     p = p * t + 0.3405073583126068f;
     p = p * t + -0.26424694061279297f;
