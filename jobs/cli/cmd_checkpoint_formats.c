@@ -84,15 +84,42 @@ vj_status vj_checkpoint_export(int argc, char **argv)
 
 // ---- import
 // -----------------------------------------------------------------------------------------------------------
+// Every size that differs, in one message.
+static vj_status is_preset(const vj_model_source *s, const vj_model_config *wanted)
+{
+    const vj_model_config *m = &s->model;
+    const bool predictor = s->mask_tokens > 0;
+    const struct { const char *what; int64_t has, wants; bool there; } sizes[] = {
+        { "width", m->width, wanted->width, true },
+        { "depth", m->depth, wanted->depth, true },
+        { "heads", m->heads, wanted->heads, true },
+        { "hidden", m->hidden, wanted->hidden, true },
+        { "pred_width", m->pred_width, wanted->pred_width, predictor },
+        { "pred_depth", m->pred_depth, wanted->pred_depth, predictor },
+        { "pred_heads", m->pred_heads, wanted->pred_heads, predictor },
+    };
+    vj_str list = { 0 };
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (!sizes[i].there || sizes[i].has == sizes[i].wants) continue;
+        vj_str_printf(&list, "%s%s %lld instead of %lld", list.length ? ", " : "", sizes[i].what, (long long)sizes[i].has,
+                      (long long)sizes[i].wants);
+    }
+    const vj_status status = list.length == 0 ? VJ_OK : vj_fail(VJ_ERR_CONFIG, "%s: is no %s: %s", vj_weights_facts_of(s->weights)->path,
+                                                                wanted->preset, vj_str_text(&list));
+    vj_str_free(&list);
+    return status;
+}
+
 vj_status vj_checkpoint_import(int argc, char **argv)
 {
-    const char *out = NULL;
+    const char *out = NULL, *preset = NULL;
     bool json = false;
     int64_t heads = 0, pred_heads = 0;
     const vj_option options[] = {
         { "out", VJ_OPT_TEXT, &out, "RUN", "a new run directory" },
         { "heads", VJ_OPT_INT, &heads, "N", "encoder heads, where the file does not say (ViT-g of the paper: 22)" },
         { "pred-heads", VJ_OPT_INT, &pred_heads, "N", "predictor heads, where the file does not say" },
+        { "model", VJ_OPT_TEXT, &preset, "PRESET", "what it has to be: sizes are compared, heads are taken from it" },
         VJ_OPT_JSON(&json),
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };
@@ -112,9 +139,17 @@ vj_status vj_checkpoint_import(int argc, char **argv)
     VJ_CHECK(out != NULL, VJ_ERR_USAGE, "checkpoint import needs --out RUN");
     vj_model_source source;
     char path[640];
+    vj_model_config wanted = { .patch = 16, .tubelet = 2, .loss_exponent = 1 };
+    if (preset) {
+        vj_format(wanted.preset, sizeof wanted.preset, "%.31s", preset);
+        VJ_TRY(vj_model_resolve(&wanted));
+        if (heads == 0) heads = wanted.heads;
+        if (pred_heads == 0) pred_heads = wanted.pred_heads;
+    }
     VJ_TRY(vj_model_source_open(&source, args.positional[0], heads, pred_heads, true));
     const vj_weights_facts *f = vj_weights_facts_of(source.weights);
-    vj_status status = vj_import(&source, out, path);
+    vj_status status = preset ? is_preset(&source, &wanted) : VJ_OK;
+    if (status == VJ_OK) status = vj_import(&source, out, path);
     if (status == VJ_OK && json) {
         vj_json_writer w = { .pretty = true };
         vj_json_begin_object(&w, NULL);
@@ -310,15 +345,18 @@ static vj_status run_of(const char *ref, char run[512], int64_t *step)
 static vj_status pin_or_unpin(int argc, char **argv, bool pin)
 {
     const char *why = "";
+    bool json = false;
     const vj_option with_why[] = {{"why", VJ_OPT_TEXT, &why, "TEXT", "what for, shown by ls and prune"},
+                                  VJ_OPT_JSON(&json),
                                   {NULL, VJ_OPT_END, NULL, NULL, NULL}};
     const vj_option *options = pin ? with_why : with_why + 1;
     vj_args args;
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
         vj_cli_print_help(pin ? "checkpoint pin" : "checkpoint unpin", "REF",
-                          pin ? "A pinned checkpoint is never removed, neither by training nor by prune. " REF "."
-                              : "Retention may remove the checkpoint again. " REF ".",
+                          pin ? "A pinned checkpoint is never removed, neither by training nor by prune. " REF ".\n"
+                                "JSON: run, step, pinned, why."
+                              : "Retention may remove the checkpoint again. " REF ".\nJSON: run, step, pinned.",
                           options);
         return VJ_OK;
     }
@@ -328,6 +366,17 @@ static vj_status pin_or_unpin(int argc, char **argv, bool pin)
     int64_t step = 0;
     VJ_TRY(run_of(args.positional[0], run, &step));
     VJ_TRY(pin ? vj_pin_set(run, step, why) : vj_pin_clear(run, step));
+    if (json) {
+        vj_json_writer w = { .pretty = true };
+        vj_json_begin_object(&w, NULL);
+        vj_json_put_text(&w, "run", run);
+        vj_json_put_i64(&w, "step", step);
+        vj_json_put_bool(&w, "pinned", pin);
+        if (pin) vj_json_put_text(&w, "why", why);
+        vj_json_end_object(&w);
+        vj_cli_print_json(&w);
+        return VJ_OK;
+    }
     printf("%s: the checkpoint of step %lld is %s\n", run, (long long)step, pin ? "pinned" : "no longer pinned");
     return VJ_OK;
 }

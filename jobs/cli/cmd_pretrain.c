@@ -14,7 +14,7 @@ static vj_status train_command(const char *phase, const char *summary, bool has_
         { "run", VJ_OPT_TEXT, &run, "DIR", "run directory: made when missing, continued when it holds this run" },
         { "steps", VJ_OPT_INT, &steps, "N", "until step N of this run, then a checkpoint; schedules stay those of train.steps" },
         { "fresh", VJ_OPT_FLAG, &fresh, NULL, "move the directory's old content to DIR.old-TIME and start anew" },
-        { "from", VJ_OPT_TEXT, &from, "REF", "parent checkpoint: RUN (its last constant-phase one), RUN@STEP, or a directory" },
+        { "from", VJ_OPT_TEXT, &from, "REF", "parent checkpoint: RUN (its last constant-phase one), RUN@STEP, or a directory; init.from=... instead takes weights alone" },
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };
     vj_option options[5];
@@ -24,12 +24,11 @@ static vj_status train_command(const char *phase, const char *summary, bool has_
     vj_args args;
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
-        vj_cli_print_help(phase, has_from ? "CONFIG --from REF --run DIR [key=value ...]" : "CONFIG --run DIR [key=value ...]", summary, options);
+        vj_cli_print_help(phase, has_from ? "CONFIG --from REF|init.from=WEIGHTS --run DIR [key=value ...]" : "CONFIG --run DIR [key=value ...]", summary, options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "CONFIG"));
     VJ_CHECK(run != NULL, VJ_ERR_USAGE, "%s needs --run DIR", phase);
-    VJ_CHECK(!has_from || from != NULL, VJ_ERR_USAGE, "cooldown needs --from REF: a run, RUN@STEP, or a checkpoint directory");
     VJ_CHECK(steps >= -1, VJ_ERR_USAGE, "--steps %lld: a number of steps is expected", (long long)steps);
     const vj_train_request request = { .phase = phase, .config = args.positional[0], .run = run, .from = from, .fresh = fresh,
                                        .stop_at = steps, .overrides = args.overrides, .n_overrides = args.n_overrides };

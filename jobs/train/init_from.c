@@ -1,4 +1,4 @@
-// init.from: a new run starts from weights alone, of our own checkpoints or of foreign files; Adam's moments, schedules
+// init.from: a new run, or a cooldown, starts from weights alone, of our own checkpoints or of foreign files; Adam's moments, schedules
 // and the data cursor begin anew.
 
 #include <stdlib.h>
@@ -64,8 +64,6 @@ vj_status vj_trainer_init_open(vj_trainer *t, bool exists)
     const vj_model_config *m = &t->config.model;
     vj_model_source s;
     if (!ref[0]) return VJ_OK;
-    VJ_CHECK(!t->cooldown, VJ_ERR_CONFIG, "init.from: a cooldown starts from --from; import foreign weights first "
-             "(`vjepa checkpoint import %s --out RUN`)", ref);
     t->mask_tokens = m->mask_tokens > 0 ? m->mask_tokens : t->config.mask.n * t->config.data.fpc.n;
     vj_status status = vj_model_source_open(&s, ref, m->heads, m->pred_heads, false);
     if (status == VJ_OK) status = check(t, &s);
@@ -126,6 +124,10 @@ vj_status vj_trainer_init_weights(vj_trainer *t)
         }
     }
     const vj_weights_facts *f = vj_weights_facts_of(t->init);
+    if (n == 2 && t->cooldown) {
+        vj_log(VJ_WARN, "train", "%s has no predictor: a new one has to be learned while the learning rate falls already; "
+               "`vjepa pretrain` with init.from gives it time", f->path);
+    }
     vj_log(VJ_INFO, "train", "weights from %s (%s)%s%s; Adam's moments, schedules and data start anew", f->path,
            f->format, f->one_encoder ? ", its one encoder as both" : "",
            n == 2 ? ", which has no predictor: that one is new" : "");

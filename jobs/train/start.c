@@ -20,6 +20,12 @@ static vj_status load_config(vj_trainer *t, const vj_train_request *r)
     VJ_TRY(vj_run_config_load(&t->whole, &t->origins, r->config, r->overrides, r->n_overrides));
     t->config = vj_stage_config(&t->whole, 0);
     const vj_train_config *c = &t->config.train;
+    VJ_CHECK(!t->cooldown || r->from || c->init_from[0], VJ_ERR_USAGE,
+             "cooldown needs --from REF (a run, RUN@STEP, or a checkpoint directory), or init.from=WEIGHTS of another program");
+    VJ_CHECK(!r->from || !c->init_from[0], VJ_ERR_USAGE,
+             "--from %s and init.from=%s (%s): a cooldown starts from one of them; --from carries Adam's moments on, init.from is "
+             "weights alone",
+             r->from, c->init_from, vj_config_origin(t->origins, "init.from"));
     VJ_CHECK(t->config.data.dir[0] != '\0', VJ_ERR_CONFIG,
              "data.dir is not set: give the folder that `vjepa data pack` made, as data.dir=SHARDS");
     VJ_CHECK(r->stop_at <= c->steps, VJ_ERR_USAGE, "--steps %lld is beyond train.steps = %lld (%s)", (long long)r->stop_at,
@@ -41,7 +47,7 @@ static vj_status find_parent(vj_trainer *t, const vj_train_request *r, char pare
 {
     parent[0] = '\0';
     *parent_step = -1;
-    if (!t->cooldown) return VJ_OK;
+    if (!r->from) return VJ_OK;
     const bool exists = !r->fresh && vj_run_dir_exists(r->run);
     vj_status status = vj_checkpoint_open(&t->start, r->from, true);
     if (status != VJ_OK && !exists) {
@@ -226,7 +232,7 @@ static vj_status make_state(vj_trainer *t)
     bool found = false;
     if (t->run.resumed) VJ_TRY(resume_newest(t, &found));
     if (found) return VJ_OK;
-    if (!t->cooldown) {
+    if (!t->cooldown || t->config.train.init_from[0]) {
         VJ_TRY(vj_vjepa_init(t->model, (uint64_t)t->config.train.seed));
         if (!t->config.train.init_from[0]) return VJ_OK;
         VJ_CHECK(t->init != NULL, VJ_ERR_CONFIG, "%s: has no checkpoint yet, and init.from=%s has changed or cannot be read any more; "

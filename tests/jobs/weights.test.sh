@@ -71,9 +71,28 @@ start() { "$VJEPA" pretrain quickstart --run "$scratch/no" "data.dir=$shards" "$
 expect 2 "has 2 mask tokens, this run 7.*say model.mask_tokens=2" start "init.from=$run" model.mask_tokens=7
 expect 2 "was made with 2 heads, this run has model.heads=1" start "init.from=$scratch/hf" model.heads=1
 expect 2 "encoder.blocks.0.mlp.fc1.weight is \[96,48\], this model's is \[64,48\]" start "init.from=$scratch/a.pt" model.hidden=64
-expect 2 "a cooldown starts from --from" "$VJEPA" cooldown quickstart-cooldown --run "$scratch/no" --from "$run" "data.dir=$shards" \
+expect 2 "a cooldown starts from one of them" "$VJEPA" cooldown quickstart-cooldown --run "$scratch/no" --from "$run" "data.dir=$shards" \
   "${small[@]}" train.steps=6 optim.warmup=0 "init.from=$scratch/hf"
+anneal() { "$VJEPA" cooldown quickstart-cooldown --run "$1" "data.dir=$shards" "${small[@]}" optim.warmup=0 checkpoint.every=6 "${@:2}"; }
+expect 2 "cooldown needs --from REF .*, or init.from=WEIGHTS" anneal "$scratch/no" train.steps=6
+expect 2 "has 2 mask tokens, this run 7.*say model.mask_tokens=2" anneal "$scratch/no" train.steps=6 "init.from=$scratch/hf" model.mask_tokens=7
 [ ! -e "$scratch/no" ] || fails "a run that could not start left a directory"
+
+# A cooldown from foreign weights: the same weights at its step 0, no moments, a record of where they came from; in stages too.
+anneal "$scratch/annealed" train.steps=6 "init.from=$scratch/hf" --steps 0 > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "a cooldown with init.from"; }
+expect 0 "equal bit for bit" ck diff "$scratch/annealed@0" "$scratch/hf" --weights
+ck hash --per-tensor "$scratch/annealed@0" | grep -qx 'adam_step 0' || fails "the cooldown has a count of Adam's"
+grep -q '"phase": "cooldown"' "$scratch/annealed/run.json" && grep -q '"init_sha256": "[0-9a-f]\{64\}"' "$scratch/annealed/run.json" ||
+  { cat "$scratch/annealed/run.json"; fails "run.json of a cooldown with init.from"; }
+anneal "$scratch/annealed" train.steps=6 "init.from=$scratch/hf" > "$scratch/log" 2>&1 || { cat "$scratch/log"; fails "the cooldown cannot go on"; }
+expect 0 '"step": 6' ck show "$scratch/annealed" --json
+anneal "$scratch/staged" train.steps=6 "init.from=$scratch/a.pt" 'stages.from=[0, 3]' 'stages.crop=[32, 48]' > "$scratch/log" 2>&1 ||
+  { cat "$scratch/log"; fails "a cooldown in stages with init.from"; }
+
+# An import may be told what it has to be.
+expect 2 "is no vit_large: width 48 instead of 1024, depth [0-9]+ instead of 24" ck import "$scratch/hf" --out "$scratch/none" --model vit_large
+expect 2 "vit_lagre.*did you mean vit_large" ck import "$scratch/hf" --out "$scratch/none" --model vit_lagre
+[ ! -e "$scratch/none" ] || fails "a refused import left something"
 
 # What exists is not written over, and what is damaged is not exported.
 expect 2 "exists already" ck export "$run" --format hf --out "$scratch/hf"
@@ -95,6 +114,8 @@ before=$(ls "$run/ckpt")
 [ "$before" = "$(ls "$run/ckpt")" ] || fails "--dry-run removed something"
 expect 0 '"stays": true' ck prune "$run" --keep 1 --json
 [ "$(ls -d "$run"/ckpt/step-* | xargs -n1 basename | tr '\n' ' ')" = "step-00000010 step-00000060 " ] || { ls "$run/ckpt"; fails "prune left something else"; }
+expect 0 '"pinned": false' ck unpin "$run@10" --json
+expect 0 '"why": "again"' ck pin "$run@10" --why again --json
 expect 0 "no longer pinned" ck unpin "$run@10"
 expect 2 "is not pinned" ck unpin "$run@10"
 echo '{' > "$run/pins.json"
