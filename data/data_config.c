@@ -51,6 +51,12 @@ const vj_field vj_data_fields[] = {
       .help = "batches made ahead of the one in use" },
     { .key = "data.max_bad", .kind = VJ_FIELD_FLOAT, .offset = AT(max_bad), .f = { 0.001, 0.0, 1.0 }, .flags = FREE,
       .help = "ceiling of bad samples per source, a fraction; three are always allowed" },
+    { .key = "data.io_warn_s", .kind = VJ_FIELD_FLOAT, .offset = AT(io_warn), .f = { 30, 0.0, 1e6 }, .flags = FREE,
+      .help = "seconds after which a read that has not come back is named in a warning; 0: never" },
+    { .key = "data.io_hedge_s", .kind = VJ_FIELD_FLOAT, .offset = AT(io_hedge), .f = { 60, 0.0, 1e6 }, .flags = FREE,
+      .help = "seconds after which such a read is made again by another thread; 0: never" },
+    { .key = "data.io_fatal_s", .kind = VJ_FIELD_FLOAT, .offset = AT(io_fatal), .f = { 900, 0.0, 1e6 }, .flags = FREE,
+      .help = "seconds after which such a read ends the run (exit code 86); 0: never" },
     { .kind = VJ_FIELD_END },
 };
 

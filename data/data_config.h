@@ -24,6 +24,7 @@ typedef struct vj_data_config {
     int64_t threads;                 // data.threads: decoding threads, auto = CPUs
     int64_t prefetch;                // data.prefetch: batches in flight
     double max_bad;                  // data.max_bad: ceiling of bad samples per source, a fraction (and at least 3 samples)
+    double io_warn, io_hedge, io_fatal;       // data.io_warn_s, data.io_hedge_s, data.io_fatal_s: seconds; 0: never
 } vj_data_config;
 
 typedef struct vj_mask_config {

@@ -136,25 +136,24 @@ static vj_status allocate_ring(vj_loader *l)
     return vj_masks_create(&l->masks, &l->mask_config, s->seed, s->slot, tokens);
 }
 
-// Signals are for the threads that know what to do with them.
+// Threads of the loader; signals are for the threads that know what to do with them. As many workers again may take over
+// from threads that are stuck in a read.
 static vj_status start_threads(vj_loader *l)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    const int ours[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) sigdelset(&all, ours[i]);
+    sigset_t before;
     const int threads = l->stage.threads > 0 ? l->stage.threads : vj_cpu_count();
-    l->workers = calloc((size_t)threads, sizeof *l->workers);
+    l->room_workers = 2 * threads;
+    l->workers = calloc((size_t)l->room_workers, sizeof *l->workers);
     VJ_CHECK(l->workers != NULL, VJ_ERR_NOMEM, "no memory for %d loader threads", threads);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (int i = 0; i < l->room_workers; i++) l->workers[i].l = l;
+    vj_loader_block_signals(&before);
     int rc = pthread_create(&l->planner, NULL, vj_loader_plan_thread, l);
     l->has_planner = rc == 0;
-    for (int i = 0; i < threads && rc == 0; i++) {
-        rc = pthread_create(&l->workers[i], NULL, vj_loader_work_thread, l);
-        l->n_workers += rc == 0;
-    }
+    if (rc == 0) rc = pthread_create(&l->watch, NULL, vj_loader_watch_thread, l);
+    l->has_watch = l->has_planner && rc == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    VJ_CHECK(rc == 0, VJ_ERR_NOMEM, "cannot start %d loader threads: %s", threads, strerror(rc));
+    VJ_CHECK(rc == 0, VJ_ERR_NOMEM, "cannot start the loader's threads: %s", strerror(rc));
+    for (l->n_workers = 0; l->n_workers < threads; l->n_workers++) VJ_TRY(vj_loader_start_worker(&l->workers[l->n_workers]));
     return VJ_OK;
 }
 
@@ -190,6 +189,7 @@ static void make_locks(vj_loader *l)
     pthread_cond_init(&l->room, NULL);
     pthread_cond_init(&l->ready, NULL);
     pthread_cond_init(&l->work, &monotonic);
+    pthread_cond_init(&l->tick, &monotonic);
     pthread_condattr_destroy(&monotonic);
 }
 
@@ -239,10 +239,12 @@ void vj_loader_close(vj_loader **loader)
     pthread_cond_broadcast(&l->room);
     pthread_cond_broadcast(&l->work);
     pthread_cond_broadcast(&l->ready);
+    pthread_cond_broadcast(&l->tick);
     pthread_mutex_unlock(&l->mutex);
-    if (l->has_planner) pthread_join(l->planner, NULL);
-    for (int i = 0; i < l->n_workers; i++) pthread_join(l->workers[i], NULL);
+    *loader = NULL;
+    if (!vj_loader_join(l)) return;
     free(l->workers);
+    free(l->stall);
     free_ring(l);
     vj_masks_destroy(&l->masks);
     vj_plan_destroy(&l->plan);
@@ -252,10 +254,10 @@ void vj_loader_close(vj_loader **loader)
     vj_catalog_destroy(&l->catalog);
     pthread_cond_destroy(&l->room);
     pthread_cond_destroy(&l->work);
+    pthread_cond_destroy(&l->tick);
     pthread_cond_destroy(&l->ready);
     pthread_mutex_destroy(&l->mutex);
     free(l);
-    *loader = NULL;
 }
 
 // ---- the consumer -------------------------------------------------------------------------------------------------
@@ -304,7 +306,11 @@ vj_status vj_loader_next(vj_loader *l, const vj_batch **batch)
                 (long long)l->n_ring);
     }
     vj_loader_entry *e = vj_loader_entry_of(l, l->delivered);
-    while (l->planned <= l->delivered || e->left > 0) pthread_cond_wait(&l->ready, &l->mutex);
+    while ((l->planned <= l->delivered || e->left > 0) && l->stall == NULL) pthread_cond_wait(&l->ready, &l->mutex);
+    if (l->planned <= l->delivered || e->left > 0) {
+        pthread_mutex_unlock(&l->mutex);
+        return vj_fail_text(VJ_ERR_HANG, l->stall);
+    }
     const double waited = vj_now() - asked;
     l->stats.wait_seconds += waited;
     e->batch.wait_seconds = waited;

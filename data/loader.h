@@ -40,6 +40,7 @@ typedef struct vj_batch {
 
 typedef struct vj_loader_stats {
     int64_t samples, substituted, bad, padded_clips, frames_decoded, frames_used;
+    int64_t retried, stalled, hedged;   // reads: tried again after an error, longer than data.io_warn_s, made again elsewhere
     double decode_seconds;        // CPU time in loader threads
     double wait_seconds;          // consumer
 } vj_loader_stats;
@@ -49,8 +50,10 @@ typedef struct vj_loader_stats {
 vj_status vj_loader_open(vj_loader **out, const vj_data_config *config, const vj_mask_config *masks,
                          const vj_loader_stage *stage, const vj_loader_state *state, const char *quarantine_json)
     VJ_MUST_CHECK;
-void vj_loader_close(vj_loader **loader);   // joins its threads
-// Waits for the next step's batch. Too many bad samples: VJ_ERR_DATA naming source, shard, keys and reasons.
+// Joins its threads. One that is stuck in a read for 5 s more is left alone with its memory: nothing can end it.
+void vj_loader_close(vj_loader **loader);
+// Waits for the next step's batch. Too many bad samples: VJ_ERR_DATA naming source, shard, keys and reasons. A read without
+// an answer for data.io_fatal_s: VJ_ERR_HANG.
 vj_status vj_loader_next(vj_loader *loader, const vj_batch **batch) VJ_MUST_CHECK;
 void vj_loader_release(vj_loader *loader, const vj_batch *batch);
 void vj_loader_state_get(const vj_loader *loader, vj_loader_state *out);

@@ -2,6 +2,7 @@
 //
 //   planner  1 thread: waits for a free entry of the ring, lists the step's samples, groups and masks
 //   workers  n threads: take samples in order (step by step), read, decode, crop into their place
+//   watch    1 thread: looks at reads that do not come back (loader_watch.c)
 //   consumer the caller: waits for the next step's entry, gives it back
 //
 // Entries move through FREE -> planned (samples are handed out) -> ready (left == 0) -> held by the consumer -> FREE,
@@ -10,6 +11,7 @@
 #define VJ_DATA_LOADER_IMPL_H
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "data/augment.h"
 #include "data/catalog.h"
@@ -55,6 +57,19 @@ typedef struct vj_loader_entry {
     bool judged;                 // its bad rows were counted by the consumer
 } vj_loader_entry;
 
+// A thread that makes samples, and its read in flight.
+typedef struct vj_loader_worker {
+    struct vj_loader *l;
+    pthread_t thread;
+    bool started, ended;                 // under the mutex, as all below; a started one is joined
+    bool left_alone;                     // its sample was given to another thread: what it reads is thrown away
+    vj_loader_sample *sample;            // being made; a new thread starts with it
+    vj_loader_entry *entry;
+    bool reading, warned, hedged;        // a read is in flight; was named; was made again (by or for this thread)
+    double began;                        // when; of a read made again: when the first one began
+    int64_t row;
+} vj_loader_worker;
+
 struct vj_loader {
     vj_data_config config;
     vj_mask_config mask_config;
@@ -79,9 +94,12 @@ struct vj_loader {
     bool stop, failed;
     vj_loader_stats stats;
 
-    pthread_t planner, *workers;
-    bool has_planner;
-    int n_workers;
+    pthread_t planner, watch;
+    bool has_planner, has_watch;
+    pthread_cond_t tick;                 // wakes the watch
+    char *stall;                         // a read took data.io_fatal_s: the message
+    vj_loader_worker *workers;           // (room_workers): n_workers at first, then those that took over samples
+    int n_workers, room_workers;
 };
 
 // loader.c: the slots [*first, *first + *count) of a step that this rank delivers
@@ -91,7 +109,14 @@ vj_status vj_loader_list_held(vj_loader *l) VJ_MUST_CHECK;
 int64_t vj_loader_fpc(const vj_loader *l, int source, int *fpc_index);
 void *vj_loader_plan_thread(void *loader);
 // loader_work.c
-void *vj_loader_work_thread(void *loader);
+void *vj_loader_work_thread(void *worker);
+// loader_watch.c
+vj_status vj_loader_start_worker(vj_loader_worker *worker) VJ_MUST_CHECK;   // VJ_ERR_NOMEM; signals are blocked in it
+void *vj_loader_watch_thread(void *loader);
+void vj_loader_block_signals(sigset_t *before);
+void vj_loader_read_begins(vj_loader_worker *worker, int64_t row);
+bool vj_loader_read_ends(vj_loader_worker *worker);   // false: another thread has taken over the sample
+bool vj_loader_join(vj_loader *l);                    // false: a thread is stuck, the loader's memory must stay
 
 static inline int64_t vj_loader_rows(const vj_loader *l, int source)
 {
@@ -107,7 +132,8 @@ void vj_loader_fail_entry(vj_loader *l, vj_loader_entry *e, vj_status status, in
 // Called before each read of a sample's bytes; what it returns (with a message) replaces the read unless VJ_OK.
 typedef vj_status (*vj_loader_read_hook)(void *context, int source, int64_t row, int attempt);
 void vj_loader_test_reads(vj_loader_read_hook hook, void *context);
-// Factor on the waits between retries (1 = 0.1, 1 and 5 s).
+// Factor on the waits between retries (1 = 0.1, 1 and 5 s) and on that for stuck threads (5 s).
 void vj_loader_test_patience(double factor);
+double vj_loader_patience(void);
 
 #endif

@@ -26,10 +26,12 @@ void vj_loader_test_reads(vj_loader_read_hook hook, void *context)
 }
 
 void vj_loader_test_patience(double factor) { patience = factor; }
+double vj_loader_patience(void) { return patience; }
 
 // What one thread owns.
 typedef struct worker {
     vj_loader *l;
+    vj_loader_worker *self;
     vj_decoder *decoder;
     vj_resampler *resampler;
     vj_bytes bytes;
@@ -65,13 +67,20 @@ static vj_status read_sample(worker *w, int source, int64_t row, vj_sample_info 
     static const double waits[VJ_READ_RETRIES] = { 0.1, 1, 5 };
     for (int attempt = 0;; attempt++) {
         vj_status status = read_hook ? read_hook(read_hook_context, source, row, attempt) : VJ_OK;
-        if (status == VJ_OK) status = vj_shards_read(w->l->shards, source, w->l->stage.held_out, row, info, &w->bytes);
+        if (status == VJ_OK) {
+            vj_loader_read_begins(w->self, row);
+            status = vj_shards_read(w->l->shards, source, w->l->stage.held_out, row, info, &w->bytes);
+            if (!vj_loader_read_ends(w->self)) return vj_fail(VJ_ERR_STOPPED, "another thread has taken over the sample");
+        }
         if (status != VJ_ERR_IO) return status;
         if (attempt == VJ_READ_RETRIES) {
             vj_context("reading a sample for the %dth time", attempt + 1);
             return status;
         }
         vj_log(VJ_WARN, "data", "%s: trying again", vj_error_text());
+        pthread_mutex_lock(&w->l->mutex);
+        w->l->stats.retried++;
+        pthread_mutex_unlock(&w->l->mutex);
         if (!pause_for(w->l, waits[attempt] * patience)) return vj_fail(VJ_ERR_STOPPED, "the loader is being closed");
     }
 }
@@ -174,9 +183,10 @@ static vj_status make_sample(worker *w, vj_loader_sample *s, cost *c)
 
 // ---- threads ------------------------------------------------------------------------------------------------------
 
-static vj_status worker_create(worker *w, vj_loader *l)
+static vj_status worker_create(worker *w, vj_loader_worker *self)
 {
-    *w = (worker){ .l = l };
+    vj_loader *l = self->l;
+    *w = (worker){ .l = l, .self = self };
     w->index = calloc((size_t)l->longest, sizeof *w->index);
     w->seconds = calloc((size_t)l->longest, sizeof *w->seconds);
     VJ_CHECK(w->index && w->seconds, VJ_ERR_NOMEM, "no memory for a decoding thread");
@@ -223,31 +233,44 @@ static vj_loader_sample *take(vj_loader *l, vj_loader_entry **entry)
     }
 }
 
-void *vj_loader_work_thread(void *loader)
+// Makes the sample that the thread holds and notes what it cost; under the mutex, which is free meanwhile. False: the sample
+// is another thread's now.
+static bool work_on(worker *w, vj_status made)
 {
-    vj_loader *l = loader;
-    worker w;
-    const vj_status made = worker_create(&w, l);
+    vj_loader *l = w->l;
+    vj_loader_sample *s = w->self->sample;
+    vj_loader_entry *e = w->self->entry;
+    const bool skip = e->status != VJ_OK;   // the step is lost: nobody will look at it
+    s->n_bad = 0;
+    pthread_mutex_unlock(&l->mutex);
+    cost c = { 0 };
+    const double began = vj_thread_seconds();
+    const vj_status status = skip ? VJ_OK : made != VJ_OK ? made : make_sample(w, s, &c);
+    const double spent = vj_thread_seconds() - began;
     pthread_mutex_lock(&l->mutex);
-    vj_loader_entry *e;
-    for (vj_loader_sample *s; (s = take(l, &e)) != NULL;) {
-        const bool skip = e->status != VJ_OK;   // the step is lost: nobody will look at it
-        s->n_bad = 0;
-        pthread_mutex_unlock(&l->mutex);
-        cost c = { 0 };
-        const double began = vj_thread_seconds();
-        const vj_status status = skip ? VJ_OK : made != VJ_OK ? made : make_sample(&w, s, &c);
-        const double spent = vj_thread_seconds() - began;
-        pthread_mutex_lock(&l->mutex);
-        if (status != VJ_OK) vj_loader_fail_entry(l, e, status, s - e->samples);
-        if (!skip) l->stats.samples++;
-        l->stats.substituted += s->substitution > 0;
-        l->stats.padded_clips += c.padded;
-        l->stats.frames_decoded += c.decoded;
-        l->stats.frames_used += c.used;
-        l->stats.decode_seconds += spent;
-        if (--e->left == 0) pthread_cond_broadcast(&l->ready);
-    }
+    if (w->self->left_alone) return false;
+    if (status != VJ_OK) vj_loader_fail_entry(l, e, status, s - e->samples);
+    if (!skip) l->stats.samples++;
+    l->stats.substituted += s->substitution > 0;
+    l->stats.padded_clips += c.padded;
+    l->stats.frames_decoded += c.decoded;
+    l->stats.frames_used += c.used;
+    l->stats.decode_seconds += spent;
+    if (--e->left == 0) pthread_cond_broadcast(&l->ready);
+    return true;
+}
+
+void *vj_loader_work_thread(void *context)
+{
+    vj_loader_worker *self = context;
+    vj_loader *l = self->l;
+    worker w;
+    const vj_status made = worker_create(&w, self);
+    pthread_mutex_lock(&l->mutex);
+    // One that takes over a sample begins with it.
+    bool mine = self->sample == NULL || l->stop || work_on(&w, made);
+    while (mine && (self->sample = take(l, &self->entry)) != NULL) mine = work_on(&w, made);
+    self->ended = true;
     pthread_mutex_unlock(&l->mutex);
     worker_destroy(&w);
     return NULL;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "data/shard_impl.h"
@@ -19,11 +20,14 @@
 #include "runtime/base/hash.h"
 #include "runtime/base/str.h"
 
+enum { OPEN_WAIT = 1 };   // seconds
+
 typedef struct open_shard {
     vj_shard_index index;
     char *path;
     int fd;
     int pins;
+    bool given_up;              // a read failed: no longer in the set, closed when the last thread is done with it
     uint64_t used;              // tick of the last use
     struct open_shard **slot;   // where the set points to us
 } open_shard;
@@ -32,12 +36,14 @@ typedef struct row_space {
     const vj_source *source;
     const vj_shard_list *list;
     open_shard **slots;         // (list->n), NULL while closed
+    int *opening;               // (list->n) threads that are opening it now
 } row_space;
 
 struct vj_shards {
     const vj_catalog *catalog;
     row_space *spaces;          // (n_sources, 2): training, held out
     pthread_mutex_t mutex;
+    pthread_cond_t opened;
     open_shard **open;          // (max_open) packed
     int n_open, max_open;
     uint64_t tick;
@@ -59,7 +65,12 @@ vj_status vj_shards_open(vj_shards **out, const vj_catalog *catalog, int max_ope
     *out = NULL;
     vj_shards *s = calloc(1, sizeof *s);
     VJ_CHECK(s != NULL, VJ_ERR_NOMEM, "no memory for a set of shards");
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->opened, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     s->catalog = catalog;
     s->max_open = max_open > 0 ? max_open : 256;
     s->open = calloc((size_t)s->max_open, sizeof(open_shard *));
@@ -70,7 +81,8 @@ vj_status vj_shards_open(vj_shards **out, const vj_catalog *catalog, int max_ope
         space->source = &catalog->sources[i / 2];
         space->list = i % 2 == 0 ? &space->source->train : &space->source->held_out;
         space->slots = calloc((size_t)space->list->n + 1, sizeof(open_shard *));
-        whole = space->slots != NULL;
+        space->opening = calloc((size_t)space->list->n + 1, sizeof *space->opening);
+        whole = space->slots != NULL && space->opening != NULL;
     }
     if (!whole) {
         vj_shards_close(&s);
@@ -85,9 +97,13 @@ void vj_shards_close(vj_shards **shards)
     vj_shards *s = *shards;
     if (s == NULL) return;
     for (int i = 0; i < s->n_open; i++) close_shard(&s->open[i]);
-    for (int i = 0; s->spaces != NULL && i < 2 * s->catalog->n_sources; i++) free(s->spaces[i].slots);
+    for (int i = 0; s->spaces != NULL && i < 2 * s->catalog->n_sources; i++) {
+        free(s->spaces[i].slots);
+        free(s->spaces[i].opening);
+    }
     free(s->spaces);
     free(s->open);
+    pthread_cond_destroy(&s->opened);
     pthread_mutex_destroy(&s->mutex);
     free(s);
     *shards = NULL;
@@ -142,6 +158,38 @@ static void evict(vj_shards *s)
     s->open[oldest] = s->open[--s->n_open];
 }
 
+// Opens a shard into its slot; under the mutex, which is free meanwhile: a file system that hangs must not stop those who read
+// from other shards. One thread opens; who waits for it longer than OPEN_WAIT tries by itself.
+static vj_status open_slot(vj_shards *s, row_space *space, int at)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += OPEN_WAIT;
+    int rc = 0;
+    while (space->slots[at] == NULL && space->opening[at] > 0 && rc == 0) rc = pthread_cond_timedwait(&s->opened, &s->mutex, &until);
+    if (space->slots[at] != NULL) return VJ_OK;
+    space->opening[at]++;
+    pthread_mutex_unlock(&s->mutex);
+    open_shard *fresh = NULL;
+    vj_status status = open_one(&fresh, s->catalog->dir, &space->list->v[at], space->source->name);
+    pthread_mutex_lock(&s->mutex);
+    space->opening[at]--;
+    pthread_cond_broadcast(&s->opened);
+    if (status != VJ_OK || space->slots[at] != NULL) {   // another one was faster
+        close_shard(&fresh);
+        return space->slots[at] != NULL ? VJ_OK : status;
+    }
+    if (s->n_open == s->max_open) evict(s);
+    if (s->n_open == s->max_open) {
+        close_shard(&fresh);
+        VJ_FAIL(VJ_ERR_NOMEM, "all %d shards that may be open are in use; allow more", s->max_open);
+    }
+    space->slots[at] = fresh;
+    fresh->slot = &space->slots[at];
+    s->open[s->n_open++] = fresh;
+    return VJ_OK;
+}
+
 // Pins the shard of a row; unpin it afterwards.
 static vj_status pin(vj_shards *s, int source, bool held_out, int64_t row, open_shard **out, int64_t *row_in_shard)
 {
@@ -149,18 +197,7 @@ static vj_status pin(vj_shards *s, int source, bool held_out, int64_t row, open_
     const int at = vj_shard_list_locate(space->list, row, row_in_shard);
     vj_status status = VJ_OK;
     pthread_mutex_lock(&s->mutex);
-    if (space->slots[at] == NULL) {
-        if (s->n_open == s->max_open) evict(s);
-        if (s->n_open == s->max_open) {
-            status = vj_fail(VJ_ERR_NOMEM, "all %d shards that may be open are in use; allow more", s->max_open);
-        } else {
-            status = open_one(&space->slots[at], s->catalog->dir, &space->list->v[at], space->source->name);
-        }
-        if (status == VJ_OK) {
-            space->slots[at]->slot = &space->slots[at];
-            s->open[s->n_open++] = space->slots[at];
-        }
-    }
+    if (space->slots[at] == NULL) status = open_slot(s, space, at);
     if (status == VJ_OK) {
         *out = space->slots[at];
         (*out)->pins++;
@@ -170,10 +207,18 @@ static vj_status pin(vj_shards *s, int source, bool held_out, int64_t row, open_
     return status;
 }
 
-static void unpin(vj_shards *s, open_shard *shard)
+// `give_up`: its descriptor does not read (a stale handle, say); whoever comes next opens the file anew, with all checks.
+static void unpin(vj_shards *s, open_shard *shard, bool give_up)
 {
     pthread_mutex_lock(&s->mutex);
-    shard->pins--;
+    if (give_up && !shard->given_up) {
+        shard->given_up = true;
+        *shard->slot = NULL;
+        int at = 0;
+        while (s->open[at] != shard) at++;
+        s->open[at] = s->open[--s->n_open];
+    }
+    if (--shard->pins == 0 && shard->given_up) close_shard(&shard);
     pthread_mutex_unlock(&s->mutex);
 }
 
@@ -197,7 +242,7 @@ vj_status vj_shards_info(vj_shards *shards, int source, bool held_out, int64_t r
     int64_t at;
     VJ_TRY(pin(shards, source, held_out, row, &shard, &at));
     fill_info(out, shard, at, shards->catalog->sources[source].name);
-    unpin(shards, shard);
+    unpin(shards, shard, false);
     return VJ_OK;
 }
 
@@ -225,7 +270,7 @@ vj_status vj_shards_read(vj_shards *shards, int source, bool held_out, int64_t r
     VJ_TRY(pin(shards, source, held_out, row, &shard, &at));
     if (info != NULL) fill_info(info, shard, at, shards->catalog->sources[source].name);
     const vj_status status = read_checked(shard, at, out);
-    unpin(shards, shard);
+    unpin(shards, shard, status == VJ_ERR_IO);
     return status;
 }
 
@@ -240,7 +285,7 @@ vj_status vj_shards_file(vj_shards *shards, int source, bool held_out, int64_t r
         const size_t n = strlen(out);
         vj_format(out + n, size - n, ":%lld", (long long)r->t0_us);
     }
-    unpin(shards, shard);
+    unpin(shards, shard, false);
     return VJ_OK;
 }
 

@@ -32,7 +32,7 @@ void vj_shard_column_unpack(const vj_shard_column *c, vj_shard_row *rows, int64_
 
 // What the rows and the string table of one shard are when loaded; file i is text + text_offset[i].
 typedef struct vj_shard_index {
-    int64_t n, n_files, blob_offset, blob_bytes;
+    int64_t n, n_files, blob_offset, blob_bytes, text_bytes;
     vj_shard_row *rows;
     uint64_t *text_offset;     // (n_files + 1)
     char *text;                // each file's name, one after another without NULs
@@ -41,6 +41,9 @@ typedef struct vj_shard_index {
 // Opens with the entry's guard, checks format, source, sizes and every row, and closes again.
 vj_status vj_shard_index_load(vj_shard_index *out, const char *path, const vj_shard_entry *entry, const char *source)
     VJ_MUST_CHECK;
+// What the arrays of a shard claim: VJ_ERR_DATA when a row or a name lies outside the blob or the names, rows overlap, or
+// values are impossible. n and n_files are at least 1.
+vj_status vj_shard_index_check(const vj_shard_index *index) VJ_MUST_CHECK;
 void vj_shard_index_free(vj_shard_index *index);
 void vj_shard_index_file(const vj_shard_index *index, int64_t row, char *out, size_t size);
 // SHA-256 over the columns in name order.

@@ -62,8 +62,12 @@ vj_status vj_shard_index_digest(const vj_shard_row *rows, int64_t n, unsigned ch
     return VJ_OK;
 }
 
-static vj_status check_rows(const vj_shard_index *x)
+vj_status vj_shard_index_check(const vj_shard_index *x)
 {
+    for (int64_t i = 0; i <= x->n_files; i++) {
+        const bool ordered = i == 0 ? x->text_offset[0] == 0 : x->text_offset[i] > x->text_offset[i - 1];
+        VJ_CHECK(ordered && x->text_offset[i] <= (uint64_t)x->text_bytes, VJ_ERR_DATA, "name %lld of a file lies outside the table", (long long)i);
+    }
     uint64_t end = 0, last_offset = 0, last_bytes = 0;
     for (int64_t i = 0; i < x->n; i++) {
         const vj_shard_row *r = &x->rows[i];
@@ -116,10 +120,7 @@ static vj_status load_files(vj_shard_index *x, vj_h5 *f)
     x->text = calloc((size_t)dims[0] + 1, 1);
     VJ_CHECK(x->text != NULL, VJ_ERR_NOMEM, "no memory for the names of files");
     VJ_TRY(vj_h5_read(f, "/meta/file_text", VJ_H5_U8, dims[0], x->text));
-    for (int64_t i = 0; i <= x->n_files; i++) {
-        const bool ordered = i == 0 ? x->text_offset[0] == 0 : x->text_offset[i] > x->text_offset[i - 1];
-        VJ_CHECK(ordered && x->text_offset[i] <= (uint64_t)dims[0], VJ_ERR_DATA, "name %lld of a file lies outside the table", (long long)i);
-    }
+    x->text_bytes = dims[0];
     return VJ_OK;
 }
 
@@ -167,7 +168,7 @@ vj_status vj_shard_index_load(vj_shard_index *out, const char *path, const vj_sh
     }
     VJ_TRY_GOTO(load_files(&x, f), fail);
     VJ_TRY_GOTO(load_columns(&x, f), fail);
-    VJ_TRY_GOTO(check_rows(&x), fail);
+    VJ_TRY_GOTO(vj_shard_index_check(&x), fail);
     vj_h5_abandon(&f);   // reading: nothing can be lost
     *out = x;
     return VJ_OK;

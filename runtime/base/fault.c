@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/str.h"
@@ -22,26 +23,84 @@ static bool kills, breaks;
 static atomic_int_fast64_t reached;
 static int trace = -1;
 
+// The fault of reads.
+typedef enum how { NOT_READS, FAILS, INTERRUPTED, ONE_BYTE, SLOW, STALLS } how;
+static how read_how;
+static int read_errno;
+static double read_seconds;   // of a stall; negative: for ever
+static char read_part[256];
+static bool read_on;          // N+: all after it too
+static atomic_int_fast64_t reads;
+
+enum { SLOW_PIECE = 1 << 16 };   // bytes of one slow read
+
 static void malformed(const char *text)
 {
-    fprintf(stderr, "vjepa: error: VJ_FAULT=%s: expected kill@POINT:N, fail@POINT:N or bug@POINT:N with N from 1\n", text);
+    fprintf(stderr, "vjepa: error: VJ_FAULT=%s: expected kill@POINT:N, fail@POINT:N, bug@POINT:N or HOW@read[PART]:N with N from 1 "
+            "(HOW: eio, estale, eagain, etimedout, eintr, short, slow, stall, stallSECONDS)\n", text);
     _exit(2);
+}
+
+static bool parse_how(const char *word)
+{
+    static const struct { const char *name; how how; int error; } known[] = {
+        { "eio", FAILS, EIO }, { "estale", FAILS, ESTALE }, { "eagain", FAILS, EAGAIN }, { "etimedout", FAILS, ETIMEDOUT },
+        { "eintr", INTERRUPTED, EINTR }, { "short", ONE_BYTE, 0 }, { "slow", SLOW, 0 }, { "stall", STALLS, 0 },
+    };
+    read_seconds = -1;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(word, known[i].name) != 0) continue;
+        read_how = known[i].how;
+        read_errno = known[i].error;
+        return true;
+    }
+    if (!vj_str_starts(word, "stall") || !vj_parse_f64(word + 5, &read_seconds) || !(read_seconds >= 0 && read_seconds < 1e6)) return false;
+    read_how = STALLS;
+    return true;
+}
+
+// "HOW@read:N", "HOW@read[PART]:N", "HOW@read:N+"; false: it is no fault of reads.
+static bool parse_reads(const char *text)
+{
+    char word[32], count[32];
+    const char *at = strchr(text, '@'), *colon = strrchr(text, ':');
+    if (!at || !colon || colon < at || !vj_str_starts(at, "@read") || (at[5] != ':' && at[5] != '[')) return false;
+    if ((size_t)(at - text) >= sizeof word || strlen(colon + 1) >= sizeof count) return false;
+    memcpy(word, text, (size_t)(at - text));
+    word[at - text] = '\0';
+    const size_t part = (size_t)(colon - at) - 5;   // "[PART]" or nothing
+    if (part > 0) {
+        if (part < 3 || colon[-1] != ']' || part - 2 >= sizeof read_part) return false;
+        memcpy(read_part, at + 6, part - 2);
+    }
+    read_part[part > 0 ? part - 2 : 0] = '\0';
+    memcpy(count, colon + 1, strlen(colon + 1) + 1);
+    const size_t n = strlen(count);
+    read_on = n > 1 && count[n - 1] == '+';
+    if (read_on) count[n - 1] = '\0';
+    return vj_parse_i64(count, &wanted_count) && wanted_count >= 1 && parse_how(word);
+}
+
+static void parse_fault(const char *fault)
+{
+    if (parse_reads(fault)) return;
+    read_how = NOT_READS;
+    kills = vj_str_starts(fault, "kill@");
+    breaks = vj_str_starts(fault, "bug@");
+    const char *point = fault + (breaks ? 4 : 5), *colon = strrchr(fault, ':');
+    if ((!kills && !breaks && !vj_str_starts(fault, "fail@")) || !colon || colon - point < 1 || (size_t)(colon - point) >= sizeof wanted ||
+        !vj_parse_i64(colon + 1, &wanted_count) || wanted_count < 1) {
+        malformed(fault);
+    }
+    memcpy(wanted, point, (size_t)(colon - point));
+    wanted[colon - point] = '\0';
+    active = true;
 }
 
 static void parse(void)
 {
     const char *fault = getenv("VJ_FAULT"), *file = getenv("VJ_FAULT_TRACE");
-    if (fault && *fault) {
-        kills = vj_str_starts(fault, "kill@");
-        breaks = vj_str_starts(fault, "bug@");
-        const char *point = fault + (breaks ? 4 : 5), *colon = strrchr(fault, ':');
-        if ((!kills && !breaks && !vj_str_starts(fault, "fail@")) || !colon || colon - point < 1 || (size_t)(colon - point) >= sizeof wanted ||
-            !vj_parse_i64(colon + 1, &wanted_count) || wanted_count < 1) {
-            malformed(fault);
-        }
-        memcpy(wanted, point, (size_t)(colon - point));
-        active = true;
-    }
+    if (fault && *fault) parse_fault(fault);
     if (file && *file) {
         trace = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (trace < 0) {   // a trace that is silently empty would let a test pass
@@ -69,4 +128,42 @@ bool vj_fault_point(const char *point, const char *path)
     }
     if (breaks) vj_bug_at(__FILE__, __LINE__, __func__, "injected at %s (%s)", point, path ? path : "");
     return true;
+}
+
+void vj_fault_set(const char *text)
+{
+    pthread_once(&once, parse);
+    wanted[0] = '\0';
+    read_how = NOT_READS;
+    atomic_store(&reached, 0);
+    atomic_store(&reads, 0);
+    if (text) parse_fault(text);
+}
+
+static void sleep_for(double seconds)
+{
+    const struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+    nanosleep(&t, NULL);
+}
+
+ssize_t vj_fault_pread(int fd, void *data, size_t bytes, off_t offset, const char *path)
+{
+    pthread_once(&once, parse);
+    if (read_how == NOT_READS || (read_part[0] && !(path && strstr(path, read_part)))) return pread(fd, data, bytes, offset);
+    const int64_t n = atomic_fetch_add(&reads, 1) + 1 - wanted_count;
+    if (n < 0 || (n > 0 && !read_on)) return pread(fd, data, bytes, offset);
+    switch (read_how) {
+    case INTERRUPTED: if (n % 2 == 1) break;   // a read that is always interrupted would never end
+        errno = EINTR;
+        return -1;
+    case FAILS: errno = read_errno; return -1;
+    case ONE_BYTE: bytes = bytes > 0 ? 1 : 0; break;
+    case SLOW: bytes = bytes < SLOW_PIECE ? bytes : SLOW_PIECE; sleep_for((double)bytes * 1e-6); break;
+    case STALLS:
+        while (read_seconds < 0) sleep_for(3600);
+        sleep_for(read_seconds);
+        break;
+    case NOT_READS: break;
+    }
+    return pread(fd, data, bytes, offset);
 }

@@ -3,6 +3,9 @@
 //   VJ_FAULT=kill@POINT:N     SIGKILL to ourselves when POINT is reached for the N-th time (N from 1)
 //   VJ_FAULT=fail@POINT:N     that call fails with ENOSPC instead
 //   VJ_FAULT=bug@POINT:N      as a broken rule of our own: message, report, exit code 70
+//   VJ_FAULT=HOW@read[PART]:N     the N-th read of a file whose path contains PART (no brackets: of any file); N+: that one and
+//                             all after it. HOW: eio, estale, eagain, etimedout: fails so; eintr: is interrupted (with N+ every
+//                             other one); short: gives one byte; slow: at 1 MB/s; stall: never ends; stallS: S seconds late
 //   VJ_FAULT_TRACE=FILE       appends one line per point reached: "POINT PATH"
 //
 // Points: every vj_io_* call is "create", "pwrite", "fsync", "fsync_dir", "rename"; code may add named ones, such as
@@ -10,9 +13,15 @@
 #ifndef VJ_RUNTIME_BASE_FAULT_H
 #define VJ_RUNTIME_BASE_FAULT_H
 
+#include <sys/types.h>
+
 #include "runtime/base/status.h"
 
 // Returns true when the caller must fail as if the disk were full.
 bool vj_fault_point(const char *point, const char *path);
+// pread with the read faults above; what vj_io_pread is made of.
+ssize_t vj_fault_pread(int fd, void *data, size_t bytes, off_t offset, const char *path);
+// For tests in one process: `text` as VJ_FAULT would be (NULL: none), counted from now. Not while others read or write.
+void vj_fault_set(const char *text);
 
 #endif

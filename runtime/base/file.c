@@ -66,7 +66,7 @@ vj_status vj_io_pread(int fd, void *data, size_t bytes, off_t offset, const char
     char *p = data;
     while (bytes > 0) {
         const size_t part = bytes < ((size_t)1 << 30) ? bytes : (size_t)1 << 30;
-        const ssize_t n = pread(fd, p, part, offset);
+        const ssize_t n = vj_fault_pread(fd, p, part, offset, path);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return io_error("read", path, errno);
         VJ_CHECK(n > 0, VJ_ERR_IO, "%s: ends at byte %lld, %zu more were expected: the file is truncated", path,

@@ -41,6 +41,7 @@ static void defaults_are_the_papers(void **state)
     assert_true(r.data.crop_ratio_low == 0.75 && r.data.crop_ratio_high == 1.35);
     assert_int_equal(r.data.threads, -1);
     assert_true(r.data.max_bad == 0.001);
+    assert_true(r.data.io_warn == 30 && r.data.io_hedge == 60 && r.data.io_fatal == 900);
     assert_true(r.mask.n == 2 && r.mask.blocks.v[0] == 8 && r.mask.blocks.v[1] == 2);
     assert_true(r.mask.spatial_low.v[0] == 0.15 && r.mask.spatial_high.v[0] == 0.15);
     assert_true(r.mask.spatial_low.v[1] == 0.7 && r.mask.spatial_high.v[1] == 0.7);

@@ -36,10 +36,12 @@ static int write_under(const char *fault)
 
 static void expect_content(const char *want)
 {
-    char *text = NULL;
-    assert_ok(vj_file_read(file, &text, NULL, 0));
+    char text[16] = "";   // not by vj_file_read: reads are points too
+    FILE *f = fopen(file, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof text, f));
+    fclose(f);
     assert_string_equal(text, want);
-    free(text);
 }
 
 static int64_t files_in(const char *dir)
@@ -109,7 +111,8 @@ static void only_the_nth_time_and_point(void **state)
 static void malformed_ones_end_with_2(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "kill", "kill@", "kill@pwrite", "kill@pwrite:0", "kill@pwrite:x", "kill@:1", "die@pwrite:1" };
+    static const char *const bad[] = { "kill", "kill@", "kill@pwrite", "kill@pwrite:0", "kill@pwrite:x", "kill@:1", "die@pwrite:1", "eio@read", "eio@read:0", "eio@read[]:1",
+                                       "eio@read[a:1", "eio@reads:1", "stallx@read:1", "enoent@read:1", "short@read:1++" };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const int status = write_under(bad[i]);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 2) fail_msg("VJ_FAULT=%s was not refused", bad[i]);
