@@ -308,6 +308,7 @@ vj_status vj_loader_next(vj_loader *l, const vj_batch **batch)
     vj_loader_entry *e = vj_loader_entry_of(l, l->delivered);
     while ((l->planned <= l->delivered || e->left > 0) && l->stall == NULL) pthread_cond_wait(&l->ready, &l->mutex);
     if (l->planned <= l->delivered || e->left > 0) {
+        l->told = true;
         pthread_mutex_unlock(&l->mutex);
         return vj_fail_text(VJ_ERR_HANG, l->stall);
     }

@@ -98,6 +98,8 @@ struct vj_loader {
     bool has_planner, has_watch;
     pthread_cond_t tick;                 // wakes the watch
     char *stall;                         // a read took data.io_fatal_s: the message
+    double stalled_at;                   // when that was noticed
+    bool told;                           // the consumer has it
     vj_loader_worker *workers;           // (room_workers): n_workers at first, then those that took over samples
     int n_workers, room_workers;
 };

@@ -8,9 +8,11 @@
 // anything of the sample.
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "data/loader_impl.h"
 #include "runtime/base/clock.h"
@@ -111,9 +113,21 @@ static void look_at(vj_loader *l, vj_loader_worker *w, double now)
         (void)vj_fail(VJ_ERR_HANG, "%s/%s: a read has had no answer for %.0f s (data.io_fatal_s=%g): the file system hangs; start the same "
                       "command again when it is well", l->catalog->dir, where, seconds, c->io_fatal);
         l->stall = vj_strdup(vj_error_text());
+        l->stalled_at = now;
         vj_error_clear();
         pthread_cond_broadcast(&l->ready);
     }
+}
+
+// The consumer is to end the run. When it does not come for the message as long again (a minute at most), it is stuck itself,
+// in a read that nobody watches: there is nothing left but to leave.
+static void leave_when_nobody_comes(const vj_loader *l, double now)
+{
+    const double grace = l->config.io_fatal < 60 ? l->config.io_fatal : 60;
+    if (l->stall == NULL || l->told || now - l->stalled_at < grace) return;
+    fprintf(stderr, "vjepa: error: %s\n", l->stall);
+    fflush(stderr);
+    _exit(vj_status_exit_code(VJ_ERR_HANG));
 }
 
 // How often to look: a quarter of the shortest limit, between 10 ms and 1 s.
@@ -151,6 +165,7 @@ void *vj_loader_watch_thread(void *loader)
             vj_loader_worker *w = &l->workers[i];
             if (w->reading && !w->left_alone) look_at(l, w, now);
         }
+        if (!l->stop) leave_when_nobody_comes(l, now);
     }
     pthread_mutex_unlock(&l->mutex);
     return NULL;

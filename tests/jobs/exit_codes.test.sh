@@ -61,10 +61,10 @@ note "74: storage, checkpoints"
 expect 74 "no space left" with VJ_FAULT=fail@checkpoint.before_manifest:1 "$train" "$scratch/full" train.steps=12
 rm "$scratch"/step-00000008/shard-*.h5
 expect 74 "is missing" "$VJEPA" checkpoint hash "$scratch/step-00000008"
-expect 74 "Input/output error" with "VJ_FAULT=eio@read[made-]:30+" "$train" "$scratch/eio" train.steps=12   # after three more attempts
+expect 74 "Input/output error" with "VJ_FAULT=eio@read[made-0]:30+" "$train" "$scratch/eio" train.steps=12   # after three more attempts
 note "86: a read that never ends"
-expect 86 "made-.*h5 row .*data.io_fatal_s" with "VJ_FAULT=stall@read[made-]:30+" "$train" "$scratch/stall" train.steps=12 data.io_fatal_s=0.5
-expect 0 "another thread reads it anew" with "VJ_FAULT=stall@read[made-]:30" "$train" "$scratch/stall" train.steps=12 data.io_fatal_s=30 data.io_hedge_s=0.2
+expect 86 "made-.*h5 row .*data.io_fatal_s" with "VJ_FAULT=stall@read[made-0]:30+" "$train" "$scratch/stall" train.steps=12 data.io_fatal_s=0.5
+expect 0 "another thread reads it anew" with "VJ_FAULT=stall@read[made-0]:30" "$train" "$scratch/stall" train.steps=12 data.io_fatal_s=30 data.io_hedge_s=0.2
 note "75: stopped on request; 130: the second Ctrl-C; 137: killed"
 for how in "TERM 75" "KILL 137"; do
   run=$scratch/stop-${how% *}
