@@ -161,6 +161,24 @@ static void made_files(void **state)
         if (system(command) == 0) made++;
         else fprintf(stderr, "%s cannot be made by this ffmpeg: left out\n", codecs[i].name);
     }
+    // Lengths, rates, sizes and ways to begin.
+    static const struct { const char *name, *size, *rate, *arguments; } odd[] = {
+        { "frames-1.mp4", "96x64", "12", "-frames:v 1 -c:v libx264 -pix_fmt yuv420p" }, { "frames-2.mp4", "96x64", "12", "-frames:v 2 -c:v libx264 -pix_fmt yuv420p" },
+        { "rate-5.mp4", "96x64", "5", "-t 2 -c:v libx264 -pix_fmt yuv420p" }, { "rate-120.mp4", "96x64", "120", "-t 1 -c:v libx264 -pix_fmt yuv420p" },
+        { "rate-23.976.mkv", "96x64", "24000/1001", "-t 1 -c:v libx264 -pix_fmt yuv420p" },
+        { "321x241.avi", "321x241", "12", "-t 1 -c:v mjpeg -pix_fmt yuvj420p" }, { "121x81.mkv", "121x81", "12", "-t 1 -c:v libx264 -pix_fmt yuv444p" },
+        { "64x64.mp4", "64x64", "12", "-t 1 -c:v libx264 -pix_fmt yuv420p" }, { "1x1.mov", "96x64", "12", "-t 1 -vf scale=1:1 -c:v png -pix_fmt rgb24" },
+        { "8192x64.avi", "8192x64", "12", "-frames:v 3 -c:v mjpeg -pix_fmt yuvj420p" }, { "sar.mp4", "96x64", "12", "-t 1 -vf setsar=2 -c:v libx264 -pix_fmt yuv420p" },
+        { "moov-first.mp4", "96x64", "12", "-t 1 -c:v libx264 -pix_fmt yuv420p -movflags +faststart" },
+        { "late-start.mkv", "96x64", "12", "-t 1 -output_ts_offset 3 -c:v libx264 -pix_fmt yuv420p" },
+        { "negative-dts.mp4", "96x64", "12", "-t 1 -c:v libx264 -bf 3 -pix_fmt yuv420p -movflags +negative_cts_offsets" },
+        { "edit-list.mp4", "96x64", "12", "-t 2 -c:v libx264 -bf 3 -pix_fmt yuv420p -use_editlist 1" },
+        { "fragments.mp4", "96x64", "12", "-t 2 -c:v libx264 -pix_fmt yuv420p -movflags +frag_keyframe+empty_moov" },
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++, made++) {
+        snprintf(command, sizeof command, "ffmpeg -nostdin -v quiet -y -f lavfi -i testsrc2=size=%s:rate=%s %s '%s/%s'", odd[i].size, odd[i].rate, odd[i].arguments, dir, odd[i].name);
+        if (system(command) != 0) fail_msg("%s cannot be made", odd[i].name);
+    }
     // Rotations, and times that are not regular.
     for (int turn = 90; turn < 360; turn += 90, made++) {
         snprintf(command, sizeof command, "ffmpeg -nostdin -v quiet -y -i '%s/h264.mp4' -c copy -metadata:s:v:0 rotate=%d '%s/turned-%d.mp4'", dir, turn, dir, turn);
