@@ -134,8 +134,9 @@ void vj_loader_fail_entry(vj_loader *l, vj_loader_entry *e, vj_status status, in
 // Called before each read of a sample's bytes; what it returns (with a message) replaces the read unless VJ_OK.
 typedef vj_status (*vj_loader_read_hook)(void *context, int source, int64_t row, int attempt);
 void vj_loader_test_reads(vj_loader_read_hook hook, void *context);
-// Factor on the waits between retries (1 = 0.1, 1 and 5 s) and on that for stuck threads (5 s).
-void vj_loader_test_patience(double factor);
+// Factor on the waits between retries (1 = 0.1, 1 and 5 s), and how long closing waits for reads in flight (5 s).
+void vj_loader_test_patience(double factor, double close_seconds);
 double vj_loader_patience(void);
+double vj_loader_close_seconds(void);
 
 #endif

@@ -171,20 +171,28 @@ void *vj_loader_watch_thread(void *loader)
     return NULL;
 }
 
+// Joins a thread that ends by itself; one that is in a read gets until `until`. False: it is stuck.
+static bool join_one(vj_loader *l, vj_loader_worker *w, const struct timespec *until)
+{
+    pthread_mutex_lock(&l->mutex);
+    // No timed join: ThreadSanitizer does not know it.
+    bool late = false;
+    while (!w->ended && w->reading && !late) late = pthread_cond_timedwait(&l->tick, &l->mutex, until) == ETIMEDOUT;
+    const bool stuck = !w->ended && w->reading;
+    pthread_mutex_unlock(&l->mutex);
+    if (stuck) pthread_detach(w->thread);
+    else pthread_join(w->thread, NULL);   // ends with its sample
+    return !stuck;
+}
+
 bool vj_loader_join(vj_loader *l)
 {
     if (l->has_planner) pthread_join(l->planner, NULL);
     if (l->has_watch) pthread_join(l->watch, NULL);   // from here on nobody starts threads
     int stuck = 0;
-    const struct timespec until = after(5 * vj_loader_patience());
+    const struct timespec until = after(vj_loader_close_seconds());
     for (int i = 0; l->workers && i < l->room_workers; i++) {
-        vj_loader_worker *w = &l->workers[i];
-        if (!w->started) continue;
-        pthread_mutex_lock(&l->mutex);
-        const bool reading = w->reading;
-        pthread_mutex_unlock(&l->mutex);
-        if (!reading) pthread_join(w->thread, NULL);   // ends with its sample
-        else if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) != 0) stuck += pthread_detach(w->thread) == 0;
+        if (l->workers[i].started) stuck += !join_one(l, &l->workers[i], &until);
     }
     if (stuck > 0) vj_log(VJ_WARN, "data", "%d loader threads are stuck in reads and are left behind", stuck);
     return stuck == 0;

@@ -17,7 +17,7 @@
 
 static vj_loader_read_hook read_hook;
 static void *read_hook_context;
-static double patience = 1;
+static double patience = 1, close_seconds = 5;
 
 void vj_loader_test_reads(vj_loader_read_hook hook, void *context)
 {
@@ -25,7 +25,13 @@ void vj_loader_test_reads(vj_loader_read_hook hook, void *context)
     read_hook_context = context;
 }
 
-void vj_loader_test_patience(double factor) { patience = factor; }
+void vj_loader_test_patience(double factor, double seconds)
+{
+    patience = factor;
+    close_seconds = seconds;
+}
+
+double vj_loader_close_seconds(void) { return close_seconds; }
 double vj_loader_patience(void) { return patience; }
 
 // What one thread owns.
@@ -271,6 +277,7 @@ void *vj_loader_work_thread(void *context)
     bool mine = self->sample == NULL || l->stop || work_on(&w, made);
     while (mine && (self->sample = take(l, &self->entry)) != NULL) mine = work_on(&w, made);
     self->ended = true;
+    pthread_cond_broadcast(&l->tick);
     pthread_mutex_unlock(&l->mutex);
     worker_destroy(&w);
     return NULL;

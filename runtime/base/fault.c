@@ -140,6 +140,12 @@ void vj_fault_set(const char *text)
     if (text) parse_fault(text);
 }
 
+void vj_fault_reread(void)
+{
+    vj_fault_set(NULL);
+    parse();
+}
+
 static void sleep_for(double seconds)
 {
     const struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };

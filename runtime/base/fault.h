@@ -23,5 +23,7 @@ bool vj_fault_point(const char *point, const char *path);
 ssize_t vj_fault_pread(int fd, void *data, size_t bytes, off_t offset, const char *path);
 // For tests in one process: `text` as VJ_FAULT would be (NULL: none), counted from now. Not while others read or write.
 void vj_fault_set(const char *text);
+// For tests that fork: the child reads the variables anew, whatever its parent has done before. Not while others read or write.
+void vj_fault_reread(void);
 
 #endif

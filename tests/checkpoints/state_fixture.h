@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "checkpoints/checkpoint_impl.h"
+#include "runtime/base/fault.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "tests/support/scratch.h"
@@ -163,6 +164,7 @@ static inline int save_in_child(int64_t step, const char *device, const char *fa
     if (pid == 0) {
         if (fault) setenv("VJ_FAULT", fault, 1);
         if (trace) setenv("VJ_FAULT_TRACE", trace, 1);
+        vj_fault_reread();
         signal(SIGSEGV, SIG_DFL);   // a child must die of its faults, not run the other tests
         signal(SIGABRT, SIG_DFL);
         signal(SIGXFSZ, SIG_IGN);

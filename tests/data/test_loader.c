@@ -398,7 +398,7 @@ static vj_status fail_reads(void *context, int source, int64_t row, int attempt)
 static void end_trouble(void)
 {
     vj_loader_test_reads(NULL, NULL);
-    vj_loader_test_patience(1);
+    vj_loader_test_patience(1, 5);
 }
 
 // T16: found while running or known before, the same samples come out; masks and other samples do not change.
@@ -521,7 +521,7 @@ static void passing_read_errors_are_tried_again(void **state)
     run got = { 0 };
     trouble t = { .status = VJ_ERR_IO, .rows = { 0, 1, 2, -1 }, .attempts = 3 };
     vj_loader_test_reads(fail_reads, &t);
-    vj_loader_test_patience(1e-3);
+    vj_loader_test_patience(1e-3, 5);
     vj_loader *l = open_loader(&config, &masks, &stage, NULL, NULL);
     collect(l, 0, &got);
     vj_loader_close(&l);
@@ -600,7 +600,7 @@ static void closing_does_not_wait(void **state)
     }
     trouble t = { .status = VJ_ERR_IO, .rows = { -2, -1 }, .attempts = 4 };
     vj_loader_test_reads(fail_reads, &t);
-    vj_loader_test_patience(1000);   // waits of minutes between attempts
+    vj_loader_test_patience(1000, 5);   // waits of minutes between attempts
     vj_loader *l = open_loader(&config, &masks, &stage, NULL, NULL);
     usleep(100000);
     const double began = vj_now();

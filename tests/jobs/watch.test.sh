@@ -61,12 +61,12 @@ mv run moved; wait_line "not there any more"
 mv moved run; echo '{"step":80,"steps":80,"outcome":"done"}' > run/summary.json; metrics 80 80 >> run/metrics.jsonl; wait_line "step 80 of 80.*done"
 wait $pid || fails "lines: exit $? at the end of the run"
 
-# A terminal: another screen, given back by q and by Ctrl-C.
+# A terminal: another screen, given back by q and by Ctrl-C (which the shell around it gets too: hence the trap).
 rm run/summary.json
 if command -v script > /dev/null; then
   for key in q "\003"; do
     mkfifo keys
-    timeout 60 script -qfec "stty -a > before; TERM=xterm $VJEPA watch run --interval 0.2; echo \$? > code; stty -a > after" typed < keys > /dev/null 2>&1 &
+    timeout 60 script -qfec "trap : INT; stty -a > before; TERM=xterm $VJEPA watch run --interval 0.2; echo \$? > code; stty -a > after" typed < keys > /dev/null 2>&1 &
     pid=$!
     exec 7> keys
     for _ in $(seq 200); do grep -aq "step\|of 80\|loss" typed 2> /dev/null && break; sleep 0.1; done
