@@ -107,11 +107,8 @@ VJ_INLINE void slopes(const head *x, int64_t keys, int64_t panel, float *P, floa
 {
     const int64_t D = x->D, at = panel * PANEL;
     const float *Q = x->Qt + at * D, *G = x->Gt + at * D;
-    vf lse[BROAD], delta[BROAD];
-    for (int j = 0; j < BROAD; j++) {
-        lse[j] = load(x->row_lse + at + j * W);
-        delta[j] = load(x->delta + at + j * W);
-    }
+    // Not kept in registers: where there are sixteen, the tile needs them all.
+    const float *lse = x->row_lse + at, *delta = x->delta + at;
     for (int64_t i = 0; i < keys; i += SIX) {
         const float *a[SIX];
         vf c[SIX][BROAD];
@@ -123,7 +120,7 @@ VJ_INLINE void slopes(const head *x, int64_t keys, int64_t panel, float *P, floa
         for (int r = 0; r < SIX; r++) {
 #pragma GCC unroll 4
             for (int j = 0; j < BROAD; j++)
-                if (j < vectors) store(p + r * PANEL + j * W, c[r][j] - lse[j]);
+                if (j < vectors) store(p + r * PANEL + j * W, c[r][j] - load(lse + j * W));
         }
         rows_from(a, x->V + i * D, D, keys - i);
         tile_clear(c);
@@ -132,7 +129,7 @@ VJ_INLINE void slopes(const head *x, int64_t keys, int64_t panel, float *P, floa
         for (int r = 0; r < SIX; r++) {
 #pragma GCC unroll 4
             for (int j = 0; j < BROAD; j++)
-                if (j < vectors) store(s + r * PANEL + j * W, c[r][j] - delta[j]);
+                if (j < vectors) store(s + r * PANEL + j * W, c[r][j] - load(delta + j * W));
         }
         for (int64_t r = 0; r < SIX; r++) {
 #pragma GCC unroll 4

@@ -171,6 +171,26 @@ VJ_INLINE void put_whole(const cpu_product *p, vf c[SIX][BROAD], int vectors, in
     }
 }
 
+// The same with GELU behind it (`aux`, unless NULL, gets what went in), or with its slope at what `aux` holds.
+VJ_INLINE void put_whole_gelu(const cpu_product *p, vf c[SIX][BROAD], int vectors, int64_t i, int64_t j, bool onto, bool slope)
+{
+    float *out = p->C + i * p->c_row + j, *aux = p->aux ? p->aux + i * p->c_row + j : NULL;
+#pragma GCC unroll 6
+    for (int r = 0; r < SIX; r++, out += p->c_row) {
+#pragma GCC unroll 4
+        for (int v = 0; v < BROAD; v++) {
+            if (v >= vectors) continue;
+            vf s = c[r][v], cdf, density;
+            if (onto) s += load(out + v * W);
+            if (p->bias) s += load(p->bias + j + v * W);
+            const vf x = slope ? load(aux + r * p->c_row + v * W) : s;
+            if (!slope && aux) store(aux + r * p->c_row + v * W, s);
+            normal(x, &cdf, &density);
+            store(out + v * W, slope ? s * (cdf + x * density) : s * cdf);
+        }
+    }
+}
+
 VJ_INLINE void register_tile(const cpu_product *p, const float *const a[SIX], int64_t a_k, int vectors, const float *B, const piece *q,
                              int64_t i, int64_t j, int64_t rows, int64_t width, const float *next)
 {
@@ -181,6 +201,8 @@ VJ_INLINE void register_tile(const cpu_product *p, const float *const a[SIX], in
     if (whole && !q->last) put_whole(p, c, vectors, i, j, q->onto, false, false);
     else if (whole && p->bias && p->finish == CPU_FINISH_NONE) put_whole(p, c, vectors, i, j, q->onto, true, false);
     else if (whole && p->bias && p->finish == CPU_FINISH_ADD) put_whole(p, c, vectors, i, j, q->onto, true, true);
+    else if (whole && p->finish == CPU_FINISH_GELU) put_whole_gelu(p, c, vectors, i, j, q->onto, false);
+    else if (whole && p->finish == CPU_FINISH_GELU_SLOPE) put_whole_gelu(p, c, vectors, i, j, q->onto, true);
     else put_tile(p, c, i, j, rows, width, q->onto, q->last);
 }
 
