@@ -160,6 +160,11 @@ static void check_shapes(vj_config *c, const vj_run_config *r)
     if (t->batch % r->mask.group != 0) {
         vj_config_problem(c, "train.batch", "%lld is not a multiple of %s = %lld", (long long)t->batch, key.group, (long long)r->mask.group);
     }
+    if (t->in_backward && t->batch != r->mask.group) {
+        vj_config_problem(c, "optim.in_backward", "needs one slot a step (%s = train.batch): here %lld samples are %lld slots, whose "
+                          "gradients are summed first; use false, or model.recompute=block to save memory", key.group,
+                          (long long)t->batch, (long long)(t->batch / r->mask.group));
+    }
     if (r->data.crop % r->model.patch != 0) {
         vj_config_problem(c, key.crop, "%lld pixels are not a multiple of model.patch = %lld", (long long)r->data.crop, (long long)r->model.patch);
     }
@@ -175,6 +180,10 @@ static void check_training(vj_config *c, const vj_run_config *r)
     const vj_train_config *t = &r->train;
     if (t->schedule == VJ_SCHEDULE_WARMUP_COSINE && t->warmup > t->steps) {
         vj_config_problem(c, "optim.warmup", "%lld steps are more than train.steps = %lld", (long long)t->warmup, (long long)t->steps);
+    }
+    if (t->in_backward && t->nonfinite != VJ_NONFINITE_ABORT) {
+        vj_config_problem(c, "optim.in_backward", "a step that is not finite cannot be undone when units were updated before: it goes "
+                          "with train.nonfinite=abort only");
     }
     if (t->checkpoint_async) vj_config_problem(c, "checkpoint.async", "the asynchronous writer comes with ranks; use false");
     if (t->parallel_tp != 1) vj_config_problem(c, "parallel.tp", "tensor parallelism is not there yet; use 1");

@@ -38,6 +38,8 @@ const vj_field vj_train_fields[] = {
     FLOAT("optim.eps", eps, 1e-8, 1e-30, 1, "AdamW"),
     FLOAT("optim.ema_start", ema_start, 0.99925, 0, 1, "momentum of the target encoder at the start"),
     FLOAT("optim.ema_end", ema_end, 0.99925, 0, 1, "and at the end (linear)"),
+    { .key = "optim.in_backward", .kind = VJ_FIELD_BOOL, .offset = AT(in_backward), .b = false, .flags = FREE,
+      .help = "update a unit as soon as its gradient is complete: the whole gradient never exists (one slot a step; same bits)" },
 
     INT("checkpoint.every", checkpoint_every, 500, 1, INT64_C(1) << 40, FREE, "steps between checkpoints"),
     { .key = "checkpoint.async", .kind = VJ_FIELD_BOOL, .offset = AT(checkpoint_async), .b = false, .flags = FREE,

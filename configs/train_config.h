@@ -20,6 +20,7 @@ typedef struct vj_train_config {
     double weight_decay, final_weight_decay;
     double beta1, beta2, eps;
     double ema_start, ema_end;          // optim.ema_start, optim.ema_end
+    bool in_backward;                   // optim.in_backward
     int64_t checkpoint_every;           // checkpoint.every: steps
     bool checkpoint_async;              // checkpoint.async: false for now (true is refused with a message)
     int64_t checkpoint_keep;            // checkpoint.keep: newest n

@@ -1,5 +1,6 @@
 // The model's life, the step, and access to its state. The mathematics is in passes.c and blocks.c.
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,7 +51,8 @@ static void count_state(vj_vjepa *m)
     m->memory.params = m->encoder_only ? 0 : e + r;
     m->memory.target = e;
     m->memory.moments = m->training ? 2 * (e + r) : 0;
-    m->memory.gradients = m->training ? vj_store_levels(m->bound.slots) * (e + r) : 0;
+    m->memory.gradients =
+        m->training ? vj_store_levels(m->bound.slots) * (m->encoder->grad_length + m->predictor->grad_length) * real : 0;
     m->memory.total = m->memory.params + m->memory.target + m->memory.moments + m->memory.gradients + m->memory.saved +
                       m->memory.scratch + m->memory.input;
 }
@@ -63,9 +65,12 @@ static vj_status make_tables(vj_vjepa *m)
     VJ_TRY(vj_predictor_layout(&m->predictor_layout, &m->config, m->mask_tokens, Q));
     m->places = vj_predictor_places_of(m->mask_tokens);
     vj_device *student = m->encoder_only ? NULL : m->device;
-    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, m->real, m->training, m->bound.slots));
-    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1));
-    VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, student, m->real, m->training, m->bound.slots));
+    // The backward pass has one unit of the encoder open at a time; of the predictor also the first, from its end to its start.
+    const int apart = INT_MAX;
+    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, m->real, m->training, m->bound.slots, m->in_backward ? 0 : apart));
+    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1, apart));
+    VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, student, m->real, m->training, m->bound.slots,
+                           m->in_backward ? 1 : apart));
     const vj_model_config *c = &m->config;
     VJ_TRY(vj_blocks_create(&m->encoder_blocks, m->encoder, E_BLOCKS, c->depth, c->width, c->heads, c->hidden,
                             c->rope_layout, c->recompute));
@@ -95,6 +100,7 @@ static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_
     m->mask_tokens = mask_tokens;
     m->bound = *bound;
     m->training = training;
+    m->in_backward = training && bound->in_backward;
     m->real = real;
     VJ_TRY(vj_model_resolve(&m->config));
     VJ_CHECK(mask_tokens >= 1 && mask_tokens <= 64, VJ_ERR_CONFIG, "%lld mask tokens: 1 to 64 are possible",
@@ -105,6 +111,7 @@ static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_
              VJ_ERR_CONFIG, "clips of %lld frames, %lld x %lld pixels hold no patch of %lld x %lld x %lld",
              (long long)bound->F, (long long)bound->height, (long long)bound->width, (long long)m->config.tubelet,
              (long long)m->config.patch, (long long)m->config.patch);
+    VJ_CHECK(!m->in_backward || bound->slots == 1, VJ_ERR_BUG, "updates in the backward pass with %lld slots", (long long)bound->slots);
     VJ_TRY(make_tables(m));
     VJ_TRY(measure(m));
     count_state(m);
@@ -304,7 +311,7 @@ vj_status vj_vjepa_init(vj_vjepa *m, uint64_t seed)
 void vj_vjepa_digest(const vj_vjepa *m, char hex[65]) { vj_model_digest(m->encoder_layout, m->predictor_layout, hex); }
 
 // ---- a step -------------------------------------------------------------------------------------------------------
-vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots)
+static vj_status begin_step(vj_vjepa *m, int64_t n_slots)
 {
     VJ_CHECK(m->training && n_slots >= 1 && n_slots <= m->bound.slots, VJ_ERR_BUG,
              "a step of %lld slots, at most %lld were announced", (long long)n_slots, (long long)m->bound.slots);
@@ -314,6 +321,12 @@ vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots)
     vj_store_step_begin(m->encoder);
     vj_store_step_begin(m->predictor);
     return VJ_OK;
+}
+
+vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots)
+{
+    VJ_CHECK(!m->in_backward, VJ_ERR_BUG, "a model made for updates in the backward pass begins its steps otherwise");
+    return begin_step(m, n_slots);
 }
 
 vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot)
@@ -352,9 +365,11 @@ static vj_status square_sums(vj_vjepa *m, const vj_store *s, int64_t *first)
     return VJ_OK;
 }
 
-static vj_status adamw(vj_vjepa *m, vj_store *s, const vj_step_options *o, bool predictor)
+static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, int unit)
 {
-    for (int p = 0; p < s->layout->n_params; p++) {
+    const bool predictor = s == m->predictor;
+    const vj_unit *u = &s->layout->units[unit];
+    for (int p = u->first_param; p < u->first_param + u->n_params; p++) {
         // A mask token without a gradient in this step is left alone altogether, as the published optimiser does.
         const int token = p - R_TOKENS;
         if (predictor && token >= 0 && token < m->mask_tokens && !m->token_used[token]) continue;
@@ -372,20 +387,59 @@ static vj_status adamw(vj_vjepa *m, vj_store *s, const vj_step_options *o, bool 
     return VJ_OK;
 }
 
-vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result *out)
+// Loss and sums of squares of the whole step, to the host.
+static vj_status sums_to_host(vj_vjepa *m)
 {
-    VJ_CHECK(m->slot == m->slots, VJ_ERR_BUG, "an update after %lld of %lld slots", (long long)m->slot,
-             (long long)m->slots);
     VJ_TRY(vj_store_step_end(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_step_end(m->predictor, m->ctx.st));
     int64_t chunks = 0;
     VJ_TRY(square_sums(m, m->encoder, &chunks));
-    const int64_t encoder_chunks = chunks;
     VJ_TRY(square_sums(m, m->predictor, &chunks));
     VJ_TRY(
         vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)(m->bound.slots + chunks) * sizeof(double)));
-    VJ_TRY(vj_stream_sync(m->ctx.st));
+    return vj_stream_sync(m->ctx.st);
+}
 
+// A unit's gradient is complete and about to go: its sums of squares are kept, and unless something was not finite it is used.
+static vj_status update_unit(void *context, vj_store *s, int unit)
+{
+    vj_vjepa *m = context;
+    const int64_t Q = s->layout->quantum;
+    const int64_t first = unit * Q + (s == m->predictor ? chunks_of(m->encoder_layout) : 0);
+    double *sums = m->host_sums + m->bound.slots + first;
+    const vj_tensor g = vj_store_grad_unit(s, unit), squares = vj_rows(&m->square_sums, first, Q);
+    VJ_TRY(vj_square_sums(m->ctx.st, &squares, &g, s->layout->units[unit].length / Q));
+    VJ_TRY(vj_copy_to_host(m->ctx.st, sums, squares.data, (size_t)Q * sizeof *sums));
+    if (!m->early_begun) VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->losses.data, sizeof(double)));
+    VJ_TRY(vj_stream_sync(m->ctx.st));
+    if (!m->early_begun) m->early_finite = isfinite(m->host_sums[0]) != 0;
+    m->early_begun = true;
+    for (int64_t i = 0; i < Q; i++) m->early_finite = m->early_finite && isfinite(sums[i]);
+    return m->early_finite ? adamw_unit(m, s, &m->early, unit) : VJ_OK;
+}
+
+vj_status vj_vjepa_step_begin_in_backward(vj_vjepa *m, const vj_step_options *options)
+{
+    VJ_CHECK(m->in_backward, VJ_ERR_BUG, "the model was not made for updates in the backward pass");
+    VJ_TRY(begin_step(m, 1));
+    m->early = *options;
+    m->early_begun = false;
+    m->early_finite = true;
+    vj_store *stores[] = { m->encoder, m->predictor };
+    for (int i = 0; i < 2; i++) {
+        stores[i]->reduced = update_unit;
+        stores[i]->reduced_context = m;
+    }
+    return VJ_OK;
+}
+
+vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result *out)
+{
+    VJ_CHECK(m->slot == m->slots, VJ_ERR_BUG, "an update after %lld of %lld slots", (long long)m->slot,
+             (long long)m->slots);
+    if (!m->in_backward) VJ_TRY(sums_to_host(m));
+    m->encoder->reduced = m->predictor->reduced = NULL;   // a pass that only measures reduces too
+    const int64_t encoder_chunks = chunks_of(m->encoder_layout), chunks = encoder_chunks + chunks_of(m->predictor_layout);
     double encoder = 0, predictor = 0;
     for (int64_t i = 0; i < chunks; i++)
         *(i < encoder_chunks ? &encoder : &predictor) += m->host_sums[m->bound.slots + i];
@@ -395,10 +449,12 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
     out->grad_norm_predictor = sqrt(predictor) * scale;
     out->grad_norm = sqrt(encoder + predictor) * scale;
     out->update = isfinite(out->loss) && isfinite(encoder + predictor) ? VJ_UPDATED : VJ_UPDATE_NONFINITE;
-    if (out->update == VJ_UPDATE_NONFINITE) return VJ_OK;   // decided before anything is changed
+    if (out->update == VJ_UPDATE_NONFINITE) return VJ_OK;   // unless in_backward: decided before anything is changed
 
-    VJ_TRY(adamw(m, m->encoder, o, false));
-    VJ_TRY(adamw(m, m->predictor, o, true));
+    vj_store *stores[] = { m->encoder, m->predictor };
+    for (int i = 0; i < 2 && !m->in_backward; i++) {
+        for (int u = 0; u < stores[i]->layout->n_units; u++) VJ_TRY(adamw_unit(m, stores[i], o, u));
+    }
     for (int u = 0; u < m->encoder_layout->n_units; u++) {
         const vj_tensor target = vj_store_unit(m->target, VJ_STORE_PARAM, u),
                         online = vj_store_unit(m->encoder, VJ_STORE_PARAM, u);

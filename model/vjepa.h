@@ -22,6 +22,7 @@ typedef struct vj_slot_bound {
     int64_t ctx_rows, tgt_rows;    // upper bound of sum over pairs of B*K, and of B*P (0: pairs * clips * tokens)
     int64_t rows;                  // upper bound of sum over pairs of B*(K+P) (0: pairs * clips * tokens)
     int64_t slots;                 // V
+    bool in_backward;              // optim.in_backward: units are updated as the backward pass leaves them; slots must be 1
 } vj_slot_bound;
 
 // Bytes by purpose, before anything is allocated (`config check`) or as allocated.
@@ -44,8 +45,8 @@ vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t
 vj_status vj_vjepa_create_encoder(vj_vjepa **out, const vj_model_config *config, vj_device *device,
                                   const vj_slot_bound *bound) VJ_MUST_CHECK;
 // Other clips from now on: buffers for slots of `bound` in place of the old ones; weights, moments and gradients stay.
-// `bound->slots` may not be above the number the model was created with. Between steps only. After a failure the model
-// can only be destroyed.
+// `bound->slots` may not be above the number the model was created with; `in_backward` stays as it was. Between steps only. After
+// a failure the model can only be destroyed.
 vj_status vj_vjepa_resize(vj_vjepa *m, const vj_slot_bound *bound) VJ_MUST_CHECK;
 void vj_vjepa_destroy(vj_vjepa **m);
 // Official initialisation (spec/pretrain.md 1.8) from Philox streams keyed by (seed, parameter); target = copy of
@@ -73,6 +74,12 @@ vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots) VJ_MUST_CHECK;
 vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot) VJ_MUST_CHECK;
 // Finite check first (nothing is changed when it fails), then AdamW, then EMA. Synchronises.
 vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *options, vj_step_result *out) VJ_MUST_CHECK;
+// A model made with bound.in_backward: in place of vj_vjepa_step_begin(m, 1), with the options of the update that is to come.
+// vj_vjepa_slot then updates each unit as soon as its gradient is complete, and forgets the gradient (VJ_BUF_GRAD means nothing
+// afterwards); vj_vjepa_update makes the EMA and the figures. Same bits as without. Each unit is checked before its update: once
+// the loss or a gradient is not finite nothing more is changed, but units further up were updated already, so that after
+// VJ_UPDATE_NONFINITE the model must not be used or saved (contracts 1).
+vj_status vj_vjepa_step_begin_in_backward(vj_vjepa *m, const vj_step_options *options) VJ_MUST_CHECK;
 // After an update, until the next step begins: the gradient's norm in each unit of VJ_ENCODER or VJ_PREDICTOR, scaled as
 // grad_norm is (their squares sum up to its square). `out` holds the layout's n_units.
 void vj_vjepa_unit_norms(const vj_vjepa *m, vj_network network, double *out);

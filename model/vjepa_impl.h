@@ -32,6 +32,7 @@ struct vj_vjepa {
     int64_t mask_tokens;
     vj_slot_bound bound;
     bool training;
+    bool in_backward;                     // units are updated where vj_unit_reduce leaves them
     bool encoder_only;                    // the target encoder has weights, the other networks have not
     vj_device *device;
     vj_dtype real;
@@ -57,6 +58,8 @@ struct vj_vjepa {
     vj_tensor square_sums;                // chunks of all units, encoder then predictor, float64
     double *host_sums;                    // losses, then square sums
     bool token_used[64];
+    vj_step_options early;                // in_backward: the options of this step's update
+    bool early_begun, early_finite;       // a unit was looked at; everything so far was finite
 };
 
 // slot_plan.c

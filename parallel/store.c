@@ -14,9 +14,23 @@ static vj_tensor span(const vj_store *s, void *buffer, int64_t first, int64_t n)
     return vj_tensor_1d((void *)((uintptr_t)buffer + (size_t)first * vj_dtype_size(s->real)), s->real, n);
 }
 
-vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained,
-                          int64_t slots)
+// Where each unit's gradient lies: units from `shared` on in one place, as long as the longest of them.
+static void place_gradients(vj_store *s)
 {
+    int64_t longest = 0;
+    for (int u = 0; u < s->layout->n_units; u++) {
+        const int64_t n = s->layout->units[u].length;
+        s->grad_start[u] = s->grad_length;
+        if (u < s->shared) s->grad_length += n;
+        else longest = n > longest ? n : longest;
+    }
+    s->grad_length += longest;
+}
+
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots,
+                          int shared)
+{
+    VJ_ASSERT(shared >= layout->n_units || slots == 1);
     *out = NULL;
     vj_store *s = NULL;
     VJ_TRY(vj_host_alloc(&s, sizeof *s, "a parameter store"));
@@ -25,11 +39,14 @@ vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *de
     s->real = real;
     const size_t units = (size_t)layout->n_units;
     vj_status status = vj_host_alloc(&s->start, units * sizeof *s->start, "a parameter store");
+    if (status == VJ_OK) status = vj_host_alloc(&s->grad_start, units * sizeof *s->grad_start, "a parameter store");
     if (status == VJ_OK) status = vj_host_alloc(&s->held, units * sizeof *s->held, "a parameter store");
     for (int u = 0; u < layout->n_units && status == VJ_OK; u++) {
         s->start[u] = s->length;
         s->length += layout->units[u].length;
     }
+    s->shared = shared;
+    if (status == VJ_OK) place_gradients(s);
     const size_t bytes = (size_t)s->length * vj_dtype_size(real);
     static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
     for (int k = 0; device && k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++)
@@ -39,7 +56,7 @@ vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *de
         VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
     }
     for (int i = 0; device && i < s->levels && status == VJ_OK; i++)
-        status = vj_device_alloc(device, &s->level[i], bytes, "gradients");
+        status = vj_device_alloc(device, &s->level[i], (size_t)s->grad_length * vj_dtype_size(real), "gradients");
     if (status != VJ_OK) {
         vj_store_destroy(&s);
         return status;
@@ -55,6 +72,7 @@ void vj_store_destroy(vj_store **store)
     for (int k = 0; s->device && k < VJ_STORE_KINDS; k++) vj_device_free(s->device, s->kind[k]);
     for (int i = 0; s->device && i < s->levels; i++) vj_device_free(s->device, s->level[i]);
     vj_host_free(s->start);
+    vj_host_free(s->grad_start);
     vj_host_free(s->held);
     vj_host_free(s);
     *store = NULL;
@@ -74,13 +92,13 @@ vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param)
 
 vj_tensor vj_store_grad_unit(const vj_store *s, int unit)
 {
-    return span(s, s->level[s->current], s->start[unit], s->layout->units[unit].length);
+    return span(s, s->level[s->current], s->grad_start[unit], s->layout->units[unit].length);
 }
 
 vj_tensor vj_store_grad(const vj_store *s, int param)
 {
     const vj_param *p = &s->layout->params[param];
-    return span(s, s->level[s->current], s->start[p->unit] + p->offset, p->count);
+    return span(s, s->level[s->current], s->grad_start[p->unit] + p->offset, p->count);
 }
 
 // One rank: nothing to fetch, drop or send, but every gather must have its end.
@@ -102,10 +120,12 @@ vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit)
 
 vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit)
 {
-    (void)st;
     VJ_ASSERT(unit >= 0 && unit < s->layout->n_units);
     s->held[unit] = false;
-    return VJ_OK;
+    if (s->reduced == NULL) return VJ_OK;
+    VJ_TRY(s->reduced(s->reduced_context, s, unit));
+    const vj_tensor g = vj_store_grad_unit(s, unit);
+    return unit < s->shared ? VJ_OK : vj_zero(st, g.data, vj_tensor_bytes(&g));
 }
 
 void vj_store_step_begin(vj_store *s)
@@ -123,12 +143,12 @@ vj_status vj_store_slot_begin(vj_store *s, vj_stream *st)
     while (free_level < s->levels && s->full[free_level]) free_level++;
     VJ_ASSERT(free_level < s->levels);
     s->current = free_level;
-    return vj_zero(st, s->level[s->current], (size_t)s->length * vj_dtype_size(s->real));
+    return vj_zero(st, s->level[s->current], (size_t)s->grad_length * vj_dtype_size(s->real));
 }
 
 static vj_status merge(vj_store *s, vj_stream *st, int into, int from)
 {
-    const vj_tensor y = span(s, s->level[into], 0, s->length), x = span(s, s->level[from], 0, s->length);
+    const vj_tensor y = span(s, s->level[into], 0, s->grad_length), x = span(s, s->level[from], 0, s->grad_length);
     VJ_TRY(vj_add_inplace(st, &y, &x));
     return VJ_OK;
 }

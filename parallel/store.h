@@ -6,6 +6,9 @@
 //
 // Gradients of slots are summed in a binary tree over the slot index (contracts 1): a binary counter of accumulators.
 // Accumulator `level` holds the sum of 2^level finished slots; a finished slot merges upwards while its bit is set.
+//
+// With one slot a step, units may share the memory of their gradients (optim.in_backward): a unit's gradient then lives from
+// its backward to vj_unit_reduce, where `reduced` uses it up, and the next unit finds zeros in the same place.
 #ifndef VJ_PARALLEL_STORE_H
 #define VJ_PARALLEL_STORE_H
 
@@ -15,24 +18,34 @@
 typedef enum vj_store_kind { VJ_STORE_PARAM, VJ_STORE_EXP_AVG, VJ_STORE_EXP_AVG_SQ, VJ_STORE_KINDS } vj_store_kind;
 enum { VJ_MAX_LEVELS = 24 };
 
-typedef struct vj_store {
+typedef struct vj_store vj_store;
+// Called by vj_unit_reduce while the unit's gradient is there.
+typedef vj_status (*vj_store_reduced)(void *context, vj_store *s, int unit);
+
+struct vj_store {
     const vj_layout *layout;
     vj_device *device;                         // NULL: a store without memory, for measuring
     vj_dtype real;
     int64_t *start;                            // n_units: first element of a unit in every flat buffer
     int64_t length;                            // elements of a flat buffer
+    int64_t *grad_start;                       // n_units: first element of a unit's gradient in an accumulator
+    int64_t grad_length;                       // elements of an accumulator
+    int shared;                                // units from this one on share one place in it
+    vj_store_reduced reduced;                  // NULL: gradients stay where they are
+    void *reduced_context;
     void *kind[VJ_STORE_KINDS];                // device memory, NULL when not kept
     void *level[VJ_MAX_LEVELS];                // gradient accumulators
     int levels;
     bool full[VJ_MAX_LEVELS];                  // holds a partial sum
     int current;                               // the accumulator the running slot writes into
     bool *held;                                // n_units: full weights are there (on one rank: would be)
-} vj_store;
+};
 
-// `trained` adds moments and ceil(log2 slots) + 1 accumulators.
+// `trained` adds moments and ceil(log2 slots) + 1 accumulators. Gradients of units from `shared` on have one place together
+// (slots must be 1; the layout's n_units: every unit has its own).
 // `device` NULL makes a store without memory whose tensors have type `real`: enough to measure with.
-vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained,
-                          int64_t slots) VJ_MUST_CHECK;
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots,
+                          int shared) VJ_MUST_CHECK;
 void vj_store_destroy(vj_store **store);
 int64_t vj_store_levels(int64_t slots);
 
@@ -45,7 +58,8 @@ vj_tensor vj_store_grad(const vj_store *s, int param);
 // what was not gathered is not released: a bug on one rank already.
 vj_status vj_unit_gather(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
 vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
-// The running slot's gradient of this unit is complete; its full weights, if held, are released.
+// The running slot's gradient of this unit is complete; its full weights, if held, are released. With `reduced`: it is called,
+// then a shared place is zeroed for the next unit.
 vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
 
 // The tree: begin a step, then for each slot begin (zeroes an accumulator) and end (merges), then finish (the sum of

@@ -19,6 +19,7 @@ typedef struct vj_bench_work {
     int n_pairs;
     int64_t K[VJ_MAX_MASKS], P[VJ_MAX_MASKS];   // context and target tokens of each mask
     int64_t threads;
+    bool in_backward;                           // as optim.in_backward
 } vj_bench_work;
 
 // "808,280" and "1240,1768" of the command line; NULL: the share of tokens that the published masks leave and take.

@@ -240,7 +240,7 @@ static vj_status run_steps(const void *context, void *result)
     vj_device *d = NULL;
     vj_vjepa *m = NULL;
     vj_slot slot;
-    vj_slot_bound bound = { .clips = w->batch, .F = w->frames, .height = w->crop, .width = w->crop, .n_pairs = w->n_pairs, .slots = 1 };
+    vj_slot_bound bound = { .clips = w->batch, .F = w->frames, .height = w->crop, .width = w->crop, .n_pairs = w->n_pairs, .slots = 1, .in_backward = w->in_backward };
     for (int p = 0; p < w->n_pairs; p++) {
         bound.ctx_rows += w->batch * w->K[p];
         bound.tgt_rows += w->batch * w->P[p];
@@ -255,7 +255,7 @@ static vj_status run_steps(const void *context, void *result)
         vj_step_result r;
         if (s == 1) vj_device_stats_enable(d, true);
         const double began = vj_now();
-        VJ_TRY(vj_vjepa_step_begin(m, 1));
+        VJ_TRY(w->in_backward ? vj_vjepa_step_begin_in_backward(m, &o) : vj_vjepa_step_begin(m, 1));
         VJ_TRY(vj_vjepa_slot(m, &slot));
         VJ_TRY(vj_vjepa_update(m, &o, &r));
         if (s > 0) out->seconds[out->n++] = vj_now() - began;

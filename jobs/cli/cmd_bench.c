@@ -12,7 +12,7 @@
 typedef struct request {
     const char *model, *ctx, *tgt, *recompute, *peer;
     int64_t crop, frames, batch, threads, steps, pairs, rounds, depth, pred_depth;
-    bool json;
+    bool json, in_backward;
 } request;
 
 #define WORK_OPTIONS(r)                                                                                                        \
@@ -28,7 +28,7 @@ typedef struct request {
 
 static vj_status work_of(const request *r, vj_bench_work *w)
 {
-    *w = (vj_bench_work){ .frames = r->frames, .crop = r->crop, .batch = r->batch, .threads = r->threads > 0 ? r->threads : vj_cpu_count() };
+    *w = (vj_bench_work){ .frames = r->frames, .crop = r->crop, .batch = r->batch, .threads = r->threads > 0 ? r->threads : vj_cpu_count(), .in_backward = r->in_backward };
     w->model = (vj_model_config){ .patch = 16, .tubelet = 2, .loss_exponent = 1 };
     VJ_CHECK(r->batch >= 1 && r->batch <= 4096 && r->crop >= 1 && r->crop <= 4096 && r->frames >= 1 && r->frames <= 1024 && w->threads <= 1024,
              VJ_ERR_USAGE, "--batch 1 to 4096, --crop 1 to 4096, --frames 1 to 1024 and --threads up to 1024 are possible");
@@ -244,6 +244,7 @@ static vj_status bench_ops(int argc, char **argv)
         WORK_OPTIONS(r),
         { "steps", VJ_OPT_INT, &r.steps, "N", "timed steps (default: 5)" },
         { "recompute", VJ_OPT_TEXT, &r.recompute, "none|block", "model.recompute" },
+        { "in-backward", VJ_OPT_FLAG, &r.in_backward, NULL, "optim.in_backward" },
         VJ_OPT_JSON(&r.json),
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };
@@ -368,6 +369,7 @@ static vj_status bench_step(int argc, char **argv)
         { "steps", VJ_OPT_INT, &r.steps, "N", "timed steps of a round (default: 5)" },
         { "pairs", VJ_OPT_INT, &r.pairs, "N", "rounds: roof, our steps, the peer's (default: 5)" },
         { "recompute", VJ_OPT_TEXT, &r.recompute, "none|block", "model.recompute" },
+        { "in-backward", VJ_OPT_FLAG, &r.in_backward, NULL, "optim.in_backward" },
         { "peer", VJ_OPT_TEXT, &r.peer, "COMMAND", "another program: prints \"total SECONDS s\" per step and \"peak GIB GiB\"" },
         VJ_OPT_JSON(&r.json),
         { NULL, VJ_OPT_END, NULL, NULL, NULL },

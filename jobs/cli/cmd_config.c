@@ -59,7 +59,7 @@ static vj_status count(const vj_run_config *c, costs *k)
     k->tokens = grid.t * grid.h * grid.w;
     VJ_TRY(vj_masks_simulate(&c->mask, (uint64_t)c->train.seed, grid, c->mask.group, SIMULATED_STEPS, k->masks));
     vj_slot_bound bound = { .clips = c->mask.group, .F = F, .height = c->data.crop, .width = c->data.crop, .n_pairs = c->mask.n,
-                            .slots = c->train.batch / c->mask.group };
+                            .slots = c->train.batch / c->mask.group, .in_backward = c->train.in_backward };
     for (int64_t i = 0; i < c->mask.n; i++) {
         bound.ctx_rows += k->masks[i].max_K * c->mask.group;
         bound.tgt_rows += k->masks[i].max_P * c->mask.group;

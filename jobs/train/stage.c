@@ -14,7 +14,7 @@ vj_slot_bound vj_trainer_bound(const vj_run_config *c)
     int64_t frames = 0;
     for (int64_t i = 0; i < c->data.fpc.n; i++) frames = c->data.fpc.v[i] > frames ? c->data.fpc.v[i] : frames;
     return (vj_slot_bound){ .clips = c->mask.group, .F = frames, .height = c->data.crop, .width = c->data.crop,
-                            .n_pairs = c->mask.n, .slots = c->train.batch / c->mask.group };
+                            .n_pairs = c->mask.n, .slots = c->train.batch / c->mask.group, .in_backward = c->train.in_backward };
 }
 
 vj_status vj_trainer_begin_stage(vj_trainer *t)

@@ -55,9 +55,11 @@ static vj_status on_nonfinite(vj_trainer *t, const vj_batch *batch, const vj_ste
         return VJ_OK;
     }
     VJ_FAIL(VJ_ERR_NONFINITE,
-            "step %lld: loss %g, gradient norm %g: not finite; weights were not changed, the newest checkpoint is step %lld. "
-            "Lower optim.lr or lengthen optim.warmup, or go on past it with train.nonfinite=skip",
-            (long long)t->state.step + 1, r->loss, r->grad_norm, (long long)t->saved_step);
+            "step %lld: loss %g, gradient norm %g: not finite; %s, the newest checkpoint is step %lld. "
+            "Lower optim.lr or lengthen optim.warmup, or go on past it with train.nonfinite=skip%s",
+            (long long)t->state.step + 1, r->loss, r->grad_norm,
+            t->config.train.in_backward ? "nothing of this step is saved" : "weights were not changed", (long long)t->saved_step,
+            t->config.train.in_backward ? " and optim.in_backward=false" : "");
 }
 
 // Tokens of a slot's clips, before masks take their share.
@@ -89,7 +91,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     const double began = vj_now();
 
     vj_step_result r;
-    vj_status status = vj_vjepa_step_begin(t->model, batch->n_slots);
+    vj_status status = c->in_backward ? vj_vjepa_step_begin_in_backward(t->model, &options) : vj_vjepa_step_begin(t->model, batch->n_slots);
     for (int i = 0; i < batch->n_slots && status == VJ_OK; i++) {
         t->flop += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
         t->log_tokens += slot_tokens(&t->config.model, &batch->slots[i]);

@@ -25,6 +25,11 @@ expect 0 "" train_small "$scratch/far" device=far
 [ "$(hash_of "$scratch/far")" = "$want" ] || fails "device=far gives another hash than cpu"
 expect 0 "" train_small "$scratch/recompute" model.recompute=block
 [ "$(hash_of "$scratch/recompute")" = "$want" ] || fails "model.recompute=block gives another hash"
+expect 0 "" train_small "$scratch/one-slot" mask.group=4 train.batch=4 --steps 25
+expect 0 "" train_small "$scratch/in-backward" mask.group=4 train.batch=4 optim.in_backward=true model.recompute=block --steps 25
+[ "$(hash_of "$scratch/in-backward")" = "$(hash_of "$scratch/one-slot")" ] || fails "optim.in_backward gives another hash"
+expect 2 "needs one slot a step" train_small "$scratch/in-backward-2" optim.in_backward=true
+expect 2 "train.nonfinite=abort only" train_small "$scratch/in-backward-2" mask.group=4 train.batch=4 optim.in_backward=true train.nonfinite=skip
 expect 0 "" train_small "$scratch/ref" device=ref --steps 3
 
 note "--steps"
