@@ -271,7 +271,7 @@ done:
     return VJ_OK;
 }
 
-static void free_list(vj_shard_list *list)
+void vj_shard_list_free(vj_shard_list *list)
 {
     for (int i = 0; i < list->n; i++) free(list->v[i].path);
     free(list->v);
@@ -282,8 +282,8 @@ void vj_catalog_destroy(vj_catalog **catalog)
     vj_catalog *c = *catalog;
     if (c == NULL) return;
     for (int i = 0; i < c->n_sources; i++) {
-        free_list(&c->sources[i].train);
-        free_list(&c->sources[i].held_out);
+        vj_shard_list_free(&c->sources[i].train);
+        vj_shard_list_free(&c->sources[i].held_out);
     }
     free(c->sources);
     free(c->dir);

@@ -50,6 +50,7 @@ vj_status vj_catalog_read(vj_catalog **out, const char *dir) VJ_MUST_CHECK;
 // Fills `digest` and the prefix sums, and writes DIR/catalog.json atomically.
 vj_status vj_catalog_write(vj_catalog *catalog, const char *dir) VJ_MUST_CHECK;
 void vj_catalog_destroy(vj_catalog **catalog);
+void vj_shard_list_free(vj_shard_list *list);
 
 // NULL when there is no such source.
 const vj_source *vj_catalog_find(const vj_catalog *catalog, const char *name);

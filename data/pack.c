@@ -4,27 +4,28 @@
 // samples (files in parallel, each worker with a spool of its own), gather rows in the order of files, write shards (in
 // parallel), and at the very end move the shards to OUT and write the catalogue.
 //
-// Everything before that happens in OUT/.tmp-PID under a lock on OUT, so a killed packing leaves nothing that counts and
-// the next one clears it away.
+// Everything before that happens in OUT/.tmp-pack under a lock on OUT. What is done is written into a journal there, and the same
+// command goes on where a killed one stopped (pack_journal.h, pack_folder.c). Nothing that is remembered can change the result:
+// a file's scan and samples are taken over only while the file is the same, which windows are held out is chosen anew, and shards
+// are made of rows in the order of files, whoever packed them when.
 
 #include "data/pack.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "data/idx_images.h"
-#include "data/pack_impl.h"
+#include "data/pack_folder.h"
 #include "data/shard_impl.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
+#include "runtime/base/hash.h"
 #include "runtime/base/signals.h"
 #include "runtime/base/str.h"
 #include "runtime/base/thread.h"
@@ -39,10 +40,12 @@ typedef struct pack_state {
     vj_catalog *catalog;
     vj_pool *pool;
     vj_packer *packers;              // (threads)
-    int threads, lock_fd;
-    char work[4096];                 // OUT/.tmp-PID
+    int threads;
+    vj_pack_folder folder;
     // Of the source that is being packed:
     const vj_pack_source *source;
+    int index;                       // of the source
+    int64_t spooled;                 // bytes of it in spools of earlier lives
     vj_pack_files files;
     vj_recode_config recode;
     atomic_llong kept_packets, done;
@@ -87,54 +90,7 @@ static vj_status check_request(const vj_pack_request *r)
     return VJ_OK;
 }
 
-// ---- the folder ----------------------------------------------------------------------------------------------------
-
-// Leftovers of a killed packing go; anything that is not ours stops us.
-static vj_status clear_leftovers(const char *out)
-{
-    char **names, path[4096];
-    int64_t n;
-    VJ_TRY(vj_dir_list(out, &names, &n));
-    vj_status status = VJ_OK;
-    for (int64_t i = 0; status == VJ_OK && i < n; i++) {
-        if (!vj_str_starts(names[i], ".tmp-") && !vj_str_ends(names[i], ".h5") && !vj_str_starts(names[i], VJ_CATALOG_NAME ".tmp-")) {
-            status = vj_fail(VJ_ERR_CONFIG, "%s holds %s, which is no shard: give an empty or a new folder", out, names[i]);
-        }
-    }
-    for (int64_t i = 0; status == VJ_OK && i < n; i++) {
-        vj_path_join(path, sizeof path, out, names[i]);
-        status = vj_dir_remove(path);
-        if (status != VJ_OK && unlink(path) == 0) status = VJ_OK;
-    }
-    vj_names_free(&names, n);
-    return status;
-}
-
-static vj_status open_out(pack_state *p)
-{
-    const char *out = p->request->out;
-    char path[4096], aside[4096], when[20];
-    VJ_CHECK(strlen(out) > 0 && strlen(out) < 3000, VJ_ERR_USAGE, "--out needs a folder");
-    VJ_CHECK(!vj_path_exists(out) || vj_path_is_dir(out), VJ_ERR_USAGE, "--out %s is not a folder", out);
-    vj_path_join(path, sizeof path, out, VJ_CATALOG_NAME);
-    if (vj_path_exists(path)) {
-        VJ_CHECK(p->request->force, VJ_ERR_CONFIG, "%s already holds shards; give another --out, or --force to move them aside", out);
-        vj_wall_compact(when);
-        size_t n = strlen(out);
-        while (n > 1 && out[n - 1] == '/') n--;
-        vj_format(aside, sizeof aside, "%.*s.old-%s", (int)n, out, when);
-        for (int k = 2; vj_path_exists(aside) && k < 1000; k++) vj_format(aside, sizeof aside, "%.*s.old-%s-%d", (int)n, out, when, k);
-        VJ_TRY(vj_io_rename(out, aside));
-        vj_log(VJ_INFO, "data", "old shards moved to %s", aside);
-    }
-    VJ_TRY(vj_dir_create(out));
-    p->lock_fd = open(out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    VJ_CHECK(p->lock_fd >= 0, VJ_ERR_IO, "cannot open %s: %s", out, strerror(errno));
-    VJ_CHECK(flock(p->lock_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, VJ_ERR_CONFIG, "another packing is writing to %s", out);
-    VJ_TRY(clear_leftovers(out));
-    vj_format(p->work, sizeof p->work, "%s/.tmp-%ld", out, (long)getpid());
-    return vj_dir_create(p->work);
-}
+// ---- workers and their spools --------------------------------------------------------------------------------------
 
 static vj_status open_packers(pack_state *p)
 {
@@ -149,7 +105,7 @@ static vj_status open_spools(pack_state *p)
 {
     for (int i = 0; i < p->threads; i++) {
         vj_spool *s = &p->packers[i].spool;
-        vj_format(s->path, sizeof s->path, "%.4000s/spool-%d", p->work, i);
+        vj_pack_spool_name(s->path, sizeof s->path, &p->folder, p->index, vj_journal_life(p->folder.journal), i);
         s->end = 0;
         VJ_TRY(vj_io_create(&s->fd, s->path));
     }
@@ -159,14 +115,10 @@ static vj_status open_spools(pack_state *p)
 static void close_spools(pack_state *p)
 {
     for (int i = 0; p->packers != NULL && i < p->threads; i++) {
-        vj_spool *s = &p->packers[i].spool;
-        if (s->fd < 0) continue;
-        vj_io_close(&s->fd);
-        unlink(s->path);
+        vj_io_close(&p->packers[i].spool.fd);
     }
+    vj_pack_spools_close(&p->folder);
 }
-
-// ---- workers -------------------------------------------------------------------------------------------------------
 
 static void set_failure(pack_state *p, vj_status status)
 {
@@ -183,7 +135,7 @@ static bool failed(pack_state *p)
     pthread_mutex_lock(&p->mutex);
     if (p->failure == VJ_OK && vj_stop_requested()) {
         p->failure = VJ_ERR_STOPPED;
-        p->failure_text = vj_strdup("packing was stopped; the same command starts it again");
+        p->failure_text = vj_strdup("packing was stopped");
     }
     const bool f = p->failure != VJ_OK;
     pthread_mutex_unlock(&p->mutex);
@@ -216,15 +168,18 @@ static void scan_task(void *context, int64_t task, int worker)
     pack_state *p = context;
     vj_pack_file *file = &p->files.v[task];
     if (failed(p)) return;
-    vj_status status = vj_scan_file(&file->scan, file->path);
+    const bool known = vj_journal_scan(p->folder.journal, p->index, file);
+    vj_status status = known ? VJ_OK : vj_scan_file(&file->scan, file->path);
     if (status == VJ_OK) status = vj_windows_cut(&file->windows, &file->n_windows, file->scan.duration_us, p->request->window);
-    if (status == VJ_OK) status = vj_cut_bytes(&file->cut_bytes, &file->scan, file->windows, file->n_windows);
+    if (status == VJ_OK && !known) status = vj_cut_bytes(&file->cut_bytes, &file->scan, file->windows, file->n_windows);
     if (status == VJ_OK) {
         // Few files keep their table, many read it again later.
         if (atomic_fetch_add(&p->kept_packets, file->scan.n_packets) > KEPT_SCAN_PACKETS) {
             free(file->scan.packets);
             file->scan.packets = NULL;
         }
+        const vj_status written = known ? VJ_OK : vj_journal_add_scan(p->folder.journal, p->index, file);
+        if (written != VJ_OK) set_failure(p, written);
     } else if (status == VJ_ERR_NOMEM) {
         set_failure(p, status);
     } else {
@@ -238,13 +193,27 @@ static void pack_task(void *context, int64_t task, int worker)
     pack_state *p = context;
     vj_pack_file *file = &p->files.v[task];
     if (file->bad || failed(p)) return;
+    file->done = vj_pack_restore(&p->folder, p->index, file);
+    if (file->done) {
+        count_done(p, worker);
+        return;
+    }
     vj_packer *packer = &p->packers[worker];
     vj_status status;
     if (!p->source->image) status = vj_pack_video(packer, file, p->source->name, p->request->recode > 0 ? &p->recode : NULL);
     else if (vj_idx_name_matches(file->path)) status = vj_pack_idx(packer, file, p->source->name);
     else status = vj_pack_image(packer, file, p->source->name);
-    if (status == VJ_ERR_DATA) mark_bad(p, file);
-    else if (status != VJ_OK) set_failure(p, status);
+    if (status == VJ_OK) {
+        file->done = true;
+        status = vj_journal_add_packed(p->folder.journal, p->index, file, worker);
+        if (status == VJ_OK && vj_journal_sync_due(p->folder.journal)) {
+            status = vj_journal_sync(p->folder.journal, p->packers, p->threads);
+        }
+    } else if (status == VJ_ERR_DATA) {
+        mark_bad(p, file);
+        status = VJ_OK;
+    }
+    if (status != VJ_OK) set_failure(p, status);
     count_done(p, worker);
 }
 
@@ -288,7 +257,8 @@ static vj_status check_disk(pack_state *p)
 {
     int64_t free_bytes;
     char need[24], have[24];
-    const double bytes = 2.0 * estimate_bytes(p) + 1e6;   // the spool and the shards made of it
+    double bytes = 2.0 * estimate_bytes(p) + 1e6;   // the spool and the shards made of it
+    bytes -= (double)p->spooled < bytes / 2 ? (double)p->spooled : bytes / 2;
     VJ_TRY(vj_disk_free(p->request->out, &free_bytes));
     vj_bytes_text(need, bytes);
     vj_bytes_text(have, (double)free_bytes);
@@ -317,7 +287,7 @@ static void shard_task(void *context, int64_t task, int worker)
     (void)worker;
     if (failed(p)) return;
     vj_format(name, sizeof name, "%s-%s%05lld.h5", p->source->name, plan->held_out ? "held-out-" : "", (long long)task);
-    const vj_status status = vj_shard_write(&plan->list->v[task], p->work, name, p->source->name,
+    const vj_status status = vj_shard_write(&plan->list->v[task], p->folder.work, name, p->source->name,
                                             p->source->image ? VJ_SOURCE_IMAGE : VJ_SOURCE_VIDEO, plan->held_out,
                                             plan->rows + plan->start[task], plan->start[task + 1] - plan->start[task]);
     if (status != VJ_OK) set_failure(p, status);
@@ -419,15 +389,53 @@ static vj_status list_source(pack_state *p)
     return s->image ? limit_images(p) : VJ_OK;
 }
 
-static void report_source(pack_state *p, const vj_source *s)
+// What the listing of a source says of its files.
+static void digest_listing(const vj_pack_files *files, unsigned char out[32])
+{
+    vj_sha256 h;
+    vj_sha256_start(&h);
+    for (int64_t i = 0; i < files->n; i++) {
+        const vj_pack_file *f = &files->v[i];
+        const int64_t numbers[4] = { f->bytes, f->mtime_ns, f->images, f->label };
+        vj_sha256_add(&h, f->name, strlen(f->name) + 1);
+        vj_sha256_add(&h, numbers, sizeof numbers);
+    }
+    vj_sha256_end(&h, out);
+}
+
+static bool shards_are_there(const pack_state *p, const vj_shard_list *list)
+{
+    char path[4200];
+    for (int i = 0; i < list->n; i++) {
+        vj_shard_index index = { 0 };
+        struct stat st;
+        vj_path_join(path, sizeof path, p->folder.work, list->v[i].path);
+        if (stat(path, &st) != 0 || (int64_t)st.st_size != list->v[i].file_bytes) return false;
+        const vj_status status = vj_shard_index_load(&index, path, &list->v[i], p->source->name);
+        vj_shard_index_free(&index);
+        if (status != VJ_OK) return false;
+    }
+    return true;
+}
+
+// A source whose shards an earlier life wrote, when its files are still the same.
+static bool take_source(pack_state *p, const unsigned char listing[32], vj_source_done *done)
+{
+    if (!vj_journal_source(p->folder.journal, p->index, done)) return false;
+    const bool same = memcmp(done->listing, listing, 32) == 0;
+    if (same && shards_are_there(p, &done->source.train) && shards_are_there(p, &done->source.held_out)) return true;
+    vj_log(VJ_WARN, "data", "source %s is packed again: %s", p->source->name,
+           same ? "its shards in the work folder are gone or damaged" : "its files are not those that were packed");
+    vj_shard_list_free(&done->source.train);
+    vj_shard_list_free(&done->source.held_out);
+    return false;
+}
+
+static void report_source(pack_state *p, const vj_source *s, const vj_source_done *done)
 {
     vj_pack_report *r = p->report;
-    int64_t bad = 0, bad_rows = 0, rows = s->train.rows + s->held_out.rows;
-    for (int64_t i = 0; i < p->files.n; i++) {
-        bad += p->files.v[i].bad ? 1 : 0;
-        bad_rows += p->files.v[i].bad_rows;
-    }
-    r->files += p->files.n;
+    const int64_t bad = done->bad_files, bad_rows = done->bad_windows, rows = s->train.rows + s->held_out.rows;
+    r->files += done->files;
     r->bad_files += bad;
     r->bad_windows += bad_rows;
     r->rows += rows;
@@ -441,14 +449,15 @@ static void report_source(pack_state *p, const vj_source *s)
     }
     vj_log(bad + bad_rows > 0 ? VJ_WARN : VJ_INFO, "data",
            "source %s: %lld of %lld files give %lld samples (%lld held out from %lld files); left out: %lld files, %lld windows",
-           s->name, (long long)(p->files.n - bad), (long long)p->files.n, (long long)rows, (long long)s->held_out.rows,
+           s->name, (long long)(done->files - bad), (long long)done->files, (long long)rows, (long long)s->held_out.rows,
            (long long)s->held_out.files, (long long)bad, (long long)bad_rows);
 }
 
-static vj_status make_source(pack_state *p, vj_source *s)
+// From listed files to shards in the work folder.
+static vj_status pack_files(pack_state *p, vj_source *s)
 {
     const vj_pack_source *from = p->source;
-    VJ_TRY(list_source(p));
+    VJ_TRY(vj_pack_spools_open(&p->folder, p->index, &p->spooled));
     if (!from->image) {
         VJ_TRY(run_tasks(p, "looking into files", scan_task));
         (void)vj_hold_out_choose(p->files.v, p->files.n, from->name, p->request->hold_out, p->request->seed);
@@ -456,21 +465,48 @@ static vj_status make_source(pack_state *p, vj_source *s)
     VJ_TRY(check_disk(p));
     VJ_TRY(open_spools(p));
     VJ_TRY(run_tasks(p, "packing", pack_task));
+    VJ_TRY(vj_journal_sync(p->folder.journal, p->packers, p->threads));
     VJ_TRY(write_shards(p, &s->train, false));
     VJ_TRY(write_shards(p, &s->held_out, true));
     VJ_CHECK(s->train.rows > 0, VJ_ERR_DATA, "source %s: none of the %lld files in %s gives a training sample; the first reason: %s", from->name,
              (long long)p->files.n, from->path, p->first_reason[0] != '\0' ? p->first_reason : "all windows are held out");
+    return vj_io_fsync_dir(p->folder.work);
+}
+
+static vj_status make_source(pack_state *p, vj_source *s)
+{
+    const vj_pack_source *from = p->source;
+    vj_source_done done;
+    unsigned char listing[32];
+    VJ_TRY(list_source(p));
+    digest_listing(&p->files, listing);
+    if (take_source(p, listing, &done)) {
+        s->train = done.source.train;
+        s->held_out = done.source.held_out;
+    } else {
+        VJ_TRY(pack_files(p, s));
+        done = (vj_source_done){ .files = p->files.n, .source = *s };
+        memcpy(done.listing, listing, sizeof listing);
+        for (int64_t i = 0; i < p->files.n; i++) {
+            done.bad_files += p->files.v[i].bad ? 1 : 0;
+            done.bad_windows += p->files.v[i].bad_rows;
+        }
+        VJ_TRY(vj_journal_add_source(p->folder.journal, p->index, &done));
+    }
+    close_spools(p);
+    vj_pack_spools_remove(&p->folder, p->index);
     s->weight = from->weight >= 0 ? from->weight : (double)s->train.rows;
     if (!from->image && p->request->hold_out > 0 && s->held_out.rows == 0) {
         vj_log(VJ_WARN, "data", "source %s: too few windows to hold any out", from->name);
     }
-    report_source(p, s);
+    report_source(p, s, &done);
     return VJ_OK;
 }
 
 static vj_status pack_source(pack_state *p, int i)
 {
     p->source = &p->request->sources[i];
+    p->index = i;
     p->first_reason[0] = '\0';
     atomic_store(&p->kept_packets, 0);
     vj_source *s = &p->catalog->sources[i];
@@ -484,13 +520,14 @@ static vj_status pack_source(pack_state *p, int i)
 
 static vj_status publish(pack_state *p)
 {
-    char from[4096], to[4096];
+    char from[4200], to[4096];
+    VJ_TRY(vj_journal_add_finished(p->folder.journal, p->report));
     for (int i = 0; i < p->catalog->n_sources; i++) {
         const vj_source *s = &p->catalog->sources[i];
         const vj_shard_list *lists[2] = { &s->train, &s->held_out };
         for (int l = 0; l < 2; l++) {
             for (int k = 0; k < lists[l]->n; k++) {
-                vj_path_join(from, sizeof from, p->work, lists[l]->v[k].path);
+                vj_path_join(from, sizeof from, p->folder.work, lists[l]->v[k].path);
                 vj_path_join(to, sizeof to, p->request->out, lists[l]->v[k].path);
                 VJ_TRY(vj_io_rename(from, to));
             }
@@ -504,13 +541,14 @@ vj_status vj_pack(const vj_pack_request *request, vj_pack_report *report)
 {
     vj_status status = VJ_OK;
     const double start = vj_now();
-    pack_state p = { .request = request, .report = report, .threads = request->threads, .lock_fd = -1 };
+    pack_state p = { .request = request, .report = report, .threads = request->threads };
     p.recode = (vj_recode_config){ .side = request->recode, .gop = request->gop, .crf = request->crf, .max_fps = 30 };
 
     *report = (vj_pack_report){ 0 };
     VJ_TRY(check_request(request));
     pthread_mutex_init(&p.mutex, NULL);
-    VJ_TRY_GOTO(open_out(&p), done);
+    VJ_TRY_GOTO(vj_pack_folder_open(&p.folder, request, report), done);
+    if (p.folder.finished) goto done;
     VJ_TRY_GOTO(open_packers(&p), done);
     p.catalog = calloc(1, sizeof *p.catalog);
     if (p.catalog != NULL) p.catalog->sources = calloc((size_t)request->n_sources, sizeof *p.catalog->sources);
@@ -523,22 +561,19 @@ vj_status vj_pack(const vj_pack_request *request, vj_pack_report *report)
         VJ_TRY_GOTO(pack_source(&p, i), done);
     }
     VJ_TRY_GOTO(publish(&p), done);
-    report->seconds = vj_now() - start;
 done:
+    report->seconds = vj_now() - start;
     for (int i = 0; p.packers != NULL && i < p.threads; i++) {
         vj_decoder_destroy(&p.packers[i].decoder);
         vj_bytes_free(&p.packers[i].bytes);
     }
     vj_pool_destroy(&p.pool);
     free(p.packers);
-    if (p.work[0] != '\0') {
-        // The message of a failure must survive the tidying.
-        char *text = vj_strdup(vj_error_text());
-        if (vj_dir_remove(p.work) != VJ_OK) vj_log(VJ_WARN, "data", "cannot remove %s: %s", p.work, vj_error_text());
-        if (status != VJ_OK) status = vj_fail_text(status, text);
-        free(text);
+    const bool keep = status == VJ_ERR_STOPPED || status == VJ_ERR_IO || status == VJ_ERR_NOMEM;
+    if (keep && p.folder.work[0] != '\0') {
+        vj_context("what was packed is kept in %s: start the same command again, and it goes on from there", p.folder.work);
     }
-    if (p.lock_fd >= 0) close(p.lock_fd);
+    vj_pack_folder_close(&p.folder, keep);
     vj_catalog_destroy(&p.catalog);
     free(p.failure_text);
     pthread_mutex_destroy(&p.mutex);

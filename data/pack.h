@@ -2,6 +2,9 @@
 //
 // The result depends on the files, the options and the seed, never on the number of threads: rows are ordered by source,
 // path and window. Nothing is visible under its final name before everything is written; the catalogue comes last.
+//
+// A packing that was stopped (VJ_ERR_STOPPED), killed, or failed by the machine (VJ_ERR_IO, VJ_ERR_NOMEM) leaves OUT/.tmp-pack, and
+// the same request goes on from there, with any number of threads, to the bytes that an uninterrupted one makes.
 #ifndef VJ_DATA_PACK_H
 #define VJ_DATA_PACK_H
 
@@ -26,7 +29,7 @@ typedef struct vj_pack_request {
     uint64_t seed;
     int64_t max_shard_bytes;
     int64_t limit;           // most images of an image source, 0: all
-    bool force;              // an existing catalogue moves aside with its shards
+    bool force;              // an existing catalogue moves aside with its shards; another request's .tmp-pack is removed
 } vj_pack_request;
 
 typedef struct vj_pack_report {
@@ -36,7 +39,7 @@ typedef struct vj_pack_report {
 
 void vj_pack_defaults(vj_pack_request *request);
 // Broken files are named in warnings and counted. VJ_ERR_USAGE: missing folder, options; VJ_ERR_DATA: a source without
-// one usable file; VJ_ERR_CONFIG: OUT is in use, or holds a catalogue and `force` is not set.
+// one usable file; VJ_ERR_CONFIG: OUT is in use, or `force` is not set and it holds a catalogue or another request's beginning.
 vj_status vj_pack(const vj_pack_request *request, vj_pack_report *report) VJ_MUST_CHECK;
 
 #endif

@@ -81,7 +81,7 @@ static vj_status read_line(vj_pack_files *out, int64_t *capacity, const char *li
     if (path[0] == '/') vj_format(full, sizeof full, "%s", path);
     else vj_path_join(full, sizeof full, dir, path);
     (void)stat(full, &st);   // what is not there is named and counted when it is looked into, like what is broken
-    return vj_pack_files_add(out, capacity, path, full, (int64_t)st.st_size, label);
+    return vj_pack_files_add(out, capacity, path, full, &st, label);
 }
 
 static int by_name(const void *a, const void *b)

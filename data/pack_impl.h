@@ -18,14 +18,14 @@ typedef struct vj_window {
 typedef struct vj_pack_file {
     char *name;                  // relative to the source's folder: what shards remember
     char *path;
-    int64_t bytes;
+    int64_t bytes, mtime_ns;     // of the file when it was listed
     int32_t label;               // of a list; -1: none
     vj_scan scan;                // videos; packets are dropped and read again when many files are packed
     vj_window *windows;
     int64_t n_windows;
     int64_t cut_bytes;           // of all windows as packets; groups of pictures that reach over a cut count twice
     int64_t images, image_bytes; // of an IDX file: how many are packed, and what they take together
-    bool bad;
+    bool bad, done;              // done: its samples lie in a spool
     // Made by the workers:
     vj_pack_row *rows;           // in window order; file is `name`
     bool *row_held_out;
@@ -42,8 +42,10 @@ typedef struct vj_pack_files {
 // followed, circles are not. A regular file that is no IDX file (of images: no picture) is a list (pack_csv.c).
 vj_status vj_pack_list(vj_pack_files *out, const char *path, bool image) VJ_MUST_CHECK;
 void vj_pack_files_free(vj_pack_files *files);
-// `name` and `path` are copied.
-vj_status vj_pack_files_add(vj_pack_files *files, int64_t *capacity, const char *name, const char *path, int64_t bytes, int32_t label) VJ_MUST_CHECK;
+// `name` and `path` are copied; `st` is what the system says of the file.
+struct stat;
+vj_status vj_pack_files_add(vj_pack_files *files, int64_t *capacity, const char *name, const char *path, const struct stat *st, int32_t label)
+    VJ_MUST_CHECK;
 
 // --- pack_csv.c ---
 // The files that a list names, one a line: "PATH LABEL" or "PATH::LABEL" as published, "PATH,LABEL" with or without a header
@@ -76,7 +78,7 @@ vj_status vj_spool_add(vj_spool *spool, const void *data, size_t bytes, vj_pack_
 // What the windows take as packets.
 vj_status vj_cut_bytes(int64_t *bytes, const vj_scan *scan, const vj_window *windows, int64_t n) VJ_MUST_CHECK;
 // All windows of one video into the spool; a window that gives no sample is named in a warning. VJ_ERR_DATA: nothing
-// usable in the file. Other errors end the packing.
+// usable in the file. Other errors end the packing; VJ_ERR_STOPPED between two windows when it was asked to stop.
 vj_status vj_pack_video(vj_packer *packer, vj_pack_file *file, const char *source, const vj_recode_config *recode) VJ_MUST_CHECK;
 vj_status vj_pack_image(vj_packer *packer, vj_pack_file *file, const char *source) VJ_MUST_CHECK;
 vj_status vj_pack_idx(vj_packer *packer, vj_pack_file *file, const char *source) VJ_MUST_CHECK;

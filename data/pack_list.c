@@ -38,7 +38,7 @@ static bool has_extension(const char *name, const char *const *list)
     return false;
 }
 
-vj_status vj_pack_files_add(vj_pack_files *f, int64_t *capacity, const char *name, const char *path, int64_t bytes, int32_t label)
+vj_status vj_pack_files_add(vj_pack_files *f, int64_t *capacity, const char *name, const char *path, const struct stat *st, int32_t label)
 {
     if (f->n == *capacity) {
         *capacity = *capacity == 0 ? 64 : *capacity * 2;
@@ -46,13 +46,14 @@ vj_status vj_pack_files_add(vj_pack_files *f, int64_t *capacity, const char *nam
         VJ_CHECK(v != NULL, VJ_ERR_NOMEM, "no memory for a list of %lld files", (long long)*capacity);
         f->v = v;
     }
-    f->v[f->n++] = (vj_pack_file){ .name = vj_strdup(name), .path = vj_strdup(path), .bytes = bytes, .label = label };
+    f->v[f->n++] = (vj_pack_file){ .name = vj_strdup(name), .path = vj_strdup(path), .bytes = (int64_t)st->st_size,
+                                    .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec, .label = label };
     return VJ_OK;
 }
 
-static vj_status add_file(walk *w, const char *name, const char *path, int64_t bytes)
+static vj_status add_file(walk *w, const char *name, const char *path, const struct stat *st)
 {
-    return vj_pack_files_add(w->files, &w->capacity, name, path, bytes, -1);
+    return vj_pack_files_add(w->files, &w->capacity, name, path, st, -1);
 }
 
 static vj_status visit(walk *w, const char *dir, const char *relative, int depth);
@@ -91,7 +92,7 @@ static vj_status visit_entry(walk *w, const char *dir, const char *relative, con
         w->files->other_kind++;
         return VJ_OK;
     }
-    return add_file(w, below, path, (int64_t)st.st_size);
+    return add_file(w, below, path, &st);
 }
 
 static vj_status visit(walk *w, const char *dir, const char *relative, int depth)
@@ -122,7 +123,7 @@ vj_status vj_pack_list(vj_pack_files *out, const char *path, bool image)
         else if (out->n > 1) qsort(out->v, (size_t)out->n, sizeof *out->v, by_name);
         return listed;
     }
-    if (image && S_ISREG(st.st_mode)) return add_file(&w, vj_path_base(path), path, (int64_t)st.st_size);
+    if (image && S_ISREG(st.st_mode)) return add_file(&w, vj_path_base(path), path, &st);
     VJ_CHECK(S_ISDIR(st.st_mode), VJ_ERR_USAGE, "%s is neither a folder nor a list (.csv or .txt)", path);
     w.dev[0] = st.st_dev;
     w.ino[0] = st.st_ino;

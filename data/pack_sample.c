@@ -16,6 +16,7 @@
 #include "data/pack_impl.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
+#include "runtime/base/signals.h"
 #include "runtime/base/str.h"
 #include "runtime/log/log.h"
 
@@ -347,6 +348,10 @@ vj_status vj_pack_video(vj_packer *packer, vj_pack_file *file, const char *sourc
     for (int64_t i = 0; i < file->n_windows; i++) {
         const vj_window *w = &file->windows[i];
         if (cuts[i].first < 0) continue;   // a gap in the video
+        if (vj_stop_requested()) {         // a long video is not waited for
+            status = vj_fail(VJ_ERR_STOPPED, "packing was stopped");
+            goto done;
+        }
         status = stock_read(&s, reader, keep[i], cuts[i].last);
         if (status == VJ_OK) status = pack_window(packer, file, source, recode, &s, &cuts[i], w);
         if (status == VJ_OK) continue;

@@ -121,7 +121,8 @@ static vj_status data_pack(int argc, char **argv)
         { "seed", VJ_OPT_INT, &seed, "N", "chooses the held-out windows; default 239" },
         { "max-shard-bytes", VJ_OPT_INT, &request.max_shard_bytes, "N", "a shard is closed before it gets larger; default 1 GiB" },
         { "limit", VJ_OPT_INT, &request.limit, "N", "only the first N images of each image source" },
-        { "force", VJ_OPT_FLAG, &request.force, NULL, "shards that are already there move aside to SHARDS.old-TIME" },
+        { "force", VJ_OPT_FLAG, &request.force, NULL,
+          "shards that are already there move aside to SHARDS.old-TIME; what another packing left unfinished is thrown away" },
         VJ_OPT_JSON(&json),
         { NULL, VJ_OPT_END, NULL, NULL, NULL },
     };
@@ -131,6 +132,7 @@ static vj_status data_pack(int argc, char **argv)
     if (args.help) {
         vj_cli_print_help("data pack", "--out SHARDS --source NAME=DIR ...",
                    "Make shards of videos and images. Broken files are named and left out; the result does not depend on --threads.\n"
+                   "Stopped, killed or out of disk, the same command goes on where it was, file by file.\n"
                    "JSON: out, samples, held_out, files, bad_files, bad_windows, shards, frames, bytes, seconds.", options);
         return VJ_OK;
     }
