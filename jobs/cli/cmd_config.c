@@ -312,7 +312,8 @@ static vj_status fits_disk(const vj_run_config *c, const costs *k, const char *r
     vj_bytes_text(want, (double)k->disk);
     vj_bytes_text(there, (double)space);
     if (k->disk > space) {
-        int64_t keep = space / k->checkpoint - 1;   // one more is there while the next is written
+        // One more is there while the next is written; others write to the disk meanwhile, so a fiftieth stays free.
+        int64_t keep = (space - space / 50) / k->checkpoint - 1;
         if (keep > c->train.checkpoint_keep) keep = c->train.checkpoint_keep;
         char hint[96] = "not even one checkpoint has room: another --run is needed";
         if (keep > 0) vj_format(hint, sizeof hint, "what would fit: checkpoint.keep=%lld checkpoint.keep_every=0", (long long)keep);
