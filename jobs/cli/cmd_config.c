@@ -1,5 +1,6 @@
 // vjepa config show|check CONFIG [key=value ...]: what a configuration comes to, and whether it fits this machine.
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,10 @@
 #include "data/masks.h"
 #include "jobs/cli/commands.h"
 #include "jobs/train/monitor.h"
+#include "jobs/train/roof.h"
 #include "model/layouts.h"
 #include "model/vjepa.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 
 enum { SIMULATED_STEPS = 24 };
@@ -352,17 +355,63 @@ static vj_status count_stages(const vj_run_config *c, stage_costs **out, int *n,
     return VJ_OK;
 }
 
-static void print(const stage_costs *s, int n, int largest)
+// What the device reaches, FLOP/s; 0 for `ref`, which is made to be right: nobody waits for its steps.
+static vj_status measure_roof(const vj_run_config *c, double *roof)
+{
+    *roof = 0;
+    if (strcmp(c->train.device, "ref") == 0) return VJ_OK;
+    vj_device *device = NULL;
+    VJ_TRY(vj_device_open(&device, c->train.device, (int)c->train.threads));
+    const vj_status status = vj_roof_measure(device, roof);
+    vj_device_close(&device);
+    return status;
+}
+
+static double expected_share(const stage_costs *s)
+{
+    return vj_roof_expected_share(s->costs.flop * (double)s->config.mask.group / (double)s->config.train.batch);
+}
+
+static double step_seconds(const stage_costs *s, double roof) { return s->costs.flop / (roof * expected_share(s)); }
+
+static double run_seconds(const stage_costs *s, int n, double roof)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += step_seconds(&s[i], roof) * (double)s[i].steps;
+    return sum;
+}
+
+static void time_text(char out[32], double seconds)
+{
+    const double day = 86400, year = 365.25 * day;
+    if (seconds < 10) snprintf(out, 32, "%.2g s", seconds);
+    else if (seconds < 2 * day) vj_duration_text(out, seconds);
+    else if (seconds < 2 * year) snprintf(out, 32, "%.0f days", seconds / day);
+    else snprintf(out, 32, "%.0f years", seconds / year);
+}
+
+static void print_time(const stage_costs *s, double roof)
+{
+    char step[32], all[32];
+    time_text(step, step_seconds(s, roof));
+    time_text(all, step_seconds(s, roof) * (double)s->steps);
+    printf("time        about %s a step, %s for all: %.0f %% of the %.0f GFLOP/s that %lld %s here now\n", step, all,
+           100 * expected_share(s), roof * 1e-9, (long long)s->config.train.threads, s->config.train.threads == 1 ? "thread reaches" : "threads reach");
+}
+
+// The roof is 0 where no time is expected.
+static void print(const stage_costs *s, int n, int largest, double roof)
 {
     print_model(&s[0].config, &s[0].costs);
     for (int i = 0; i < n; i++) {
         if (n > 1) printf("stage %d     steps %lld to %lld\n", i + 1, (long long)s[i].from, (long long)(s[i].from + s[i].steps));
         print_stage(&s[i].config, &s[i].costs, s[i].steps);
+        if (roof > 0) print_time(&s[i], roof);
     }
     print_memory(&s[largest].config, &s[largest].costs);
 }
 
-static void put_stages(vj_json_writer *w, const stage_costs *s, int n)
+static void put_stages(vj_json_writer *w, const stage_costs *s, int n, double roof)
 {
     vj_json_begin_array(w, "stages");
     for (int i = 0; i < n; i++) {
@@ -373,6 +422,7 @@ static void put_stages(vj_json_writer *w, const stage_costs *s, int n)
         vj_json_put_i64(w, "crop", s[i].config.data.crop);
         vj_json_put_i64(w, "tokens", s[i].costs.tokens);
         vj_json_put_f64(w, "step_flop", s[i].costs.flop);
+        vj_json_put_f64(w, "step_seconds", roof > 0 ? step_seconds(&s[i], roof) : NAN);
         vj_json_put_i64(w, "total_bytes", s[i].costs.total);
         vj_json_end_object(w);
     }
@@ -403,18 +453,28 @@ static vj_status check(const vj_args *args, const char *run, bool json)
     VJ_TRY(count_stages(&whole, &stages, &n, &largest));
     const vj_run_config *c = &stages[largest].config;
     const costs *k = &stages[largest].costs;
-    if (!json) print(stages, n, largest);
+    double roof = 0;
+    vj_status status = measure_roof(c, &roof);
+    if (status == VJ_OK && !json) print(stages, n, largest, roof);
     fflush(stdout);
+    if (status != VJ_OK) {
+        free(stages);
+        return status;
+    }
     const int64_t memory = memory_available();
     int64_t disk = 0;
-    vj_status status = vj_disk_free(run, &disk);
+    status = vj_disk_free(run, &disk);
     if (status == VJ_OK) status = fits_memory(c, k, memory);
     if (status == VJ_OK) status = fits_disk(c, k, run, disk);
     if (json) {
         vj_json_writer w = { .pretty = true };
         vj_json_begin_object(&w, NULL);
         put_json(&w, c, k);
-        put_stages(&w, stages, n);
+        vj_json_put_f64(&w, "roof_flop_per_second", roof > 0 ? roof : NAN);
+        vj_json_put_f64(&w, "expected_roof_share", roof > 0 ? expected_share(&stages[largest]) : NAN);
+        vj_json_put_f64(&w, "step_seconds", roof > 0 ? step_seconds(&stages[largest], roof) : NAN);
+        vj_json_put_f64(&w, "run_seconds", roof > 0 ? run_seconds(stages, n, roof) : NAN);
+        put_stages(&w, stages, n, roof);
         if (memory > 0) vj_json_put_i64(&w, "memory_available_bytes", memory);
         else vj_json_put_null(&w, "memory_available_bytes");
         vj_json_put_i64(&w, "disk_free_bytes", disk);
@@ -485,13 +545,14 @@ static vj_status config_check(int argc, char **argv)
     VJ_TRY(vj_cli_parse(&args, options, argc, argv));
     if (args.help) {
         vj_cli_print_help("config check", "CONFIG [key=value ...]",
-                          "What a configuration costs (parameters, memory, disk, FLOP of a step); exit code 2 when it does not fit this\n"
-                          "machine. " CONFIG
+                          "What a configuration costs (parameters, memory, disk, FLOP and expected time of a step, from products of matrices\n"
+                          "measured for a moment); exit code 2 when it does not fit this machine. " CONFIG
                           "JSON: model, encoder_parameters, predictor_parameters, mask_tokens, frames, crop, tokens, batch, slots, steps,\n"
                           "step_flop, masks [context_mean, target_mean, context_max, target_max], memory_bytes {weights, target_encoder,\n"
                           "moments, gradients, saved_activations, scratch, loader, held_out, monitors, total}, checkpoint_bytes, disk_bytes,\n"
-                          "stages [from, steps, frames, crop, tokens, step_flop, total_bytes], memory_available_bytes, disk_free_bytes, fits,\n"
-                          "problem. Of a run in stages, the figures outside of `stages` are those of the one that needs most memory.", options);
+                          "roof_flop_per_second, expected_roof_share, step_seconds, run_seconds (null with device=ref), stages [from, steps,\n"
+                          "frames, crop, tokens, step_flop, step_seconds, total_bytes], memory_available_bytes, disk_free_bytes, fits, problem.\n"
+                          "Of a run in stages, the figures outside of `stages` are those of the one that needs most memory.", options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "a configuration"));

@@ -52,6 +52,16 @@ json 0 '.["optim.lr"] == {value: 0.001, origin: "command line"} and .["data.fpc"
   config show quickstart optim.lr=1e-3 'data.fpc=[8]' 'data.weights={a: 2}'
 json 0 '.fits and .problem == "" and .encoder_parameters == 1386624 and .memory_bytes.total > 0 and (.masks | length) == 2' \
   config check quickstart
+# The expected time is the FLOP over a share of the roof, of every stage by its own slots; larger slots reach more.
+near='def near($b): (. / $b - 1) | fabs < 1e-9;'
+json 0 "$near"' . as $d | .expected_roof_share as $q | .roof_flop_per_second > 1e6 and $q > 0.3 and $q < 0.9
+        and (.step_seconds | near($d.step_flop / ($d.roof_flop_per_second * $q)))
+        and (.run_seconds | near($d.step_seconds * 1300))' config check quickstart
+json 0 "$near"' . as $d | (.stages | length) == 2 and .stages[1].step_seconds > .stages[0].step_seconds
+        and .stages[1].step_flop / .stages[1].step_seconds > .stages[0].step_flop / .stages[0].step_seconds
+        and (.run_seconds | near([$d.stages[] | .steps * .step_seconds] | add))' \
+  config check quickstart 'stages.from=[0, 500]' 'stages.crop=[64, 96]' 'stages.frames=[8, 16]'
+json 0 '.roof_flop_per_second == null and .step_seconds == null and .run_seconds == null and .fits' config check quickstart device=ref
 json 2 '.fits == false and (.problem | startswith("does not fit")) and .tokens == 2048' \
   config check pretrain/vitg16 train.batch=1048576 mask.group=1024 data.prefetch=64
 
