@@ -5,6 +5,7 @@
 //   attention  one block's attention of each network, on its sequences
 //   ops     what a step spends its time on
 //   step    a training step against that roof, and against another program's step
+//   loader  samples to clips on one thread, against another program on the same files
 #ifndef VJ_JOBS_BENCH_BENCH_H
 #define VJ_JOBS_BENCH_BENCH_H
 
@@ -64,6 +65,26 @@ vj_status vj_bench_steps_run(const vj_bench_work *work, int steps, vj_bench_step
 // Another program that prints a line with "total SECONDS s" per step, and "peak GIB GiB": the first step is left out.
 typedef struct vj_bench_peer { int n; double seconds[VJ_BENCH_STEPS], peak_rss; } vj_bench_peer;
 vj_status vj_bench_peer_run(const char *command, vj_bench_peer *out) VJ_MUST_CHECK;
+
+// Samples to clips as a loader's thread makes them: training rows of all sources, in random order, drawn as in training.
+typedef struct vj_bench_clips {
+    const char *shards;                          // folder of packed shards
+    int64_t frames, side;                        // of a clip
+    double fps;
+    bool scattered;                              // every frame anywhere in the window
+    int64_t samples;                             // clips of a round; beyond the rows that are there they come again, drawn anew
+    const char *originals;                       // for the list: the folder that was packed
+    const char *list;                            // file: a line of JSON for each clip (file, times of frames, crop)
+    const char *dump;                            // file: pixels of the first 16 clips, float32 (3, frames, side, side); or NULL
+} vj_bench_clips;
+typedef struct vj_bench_clips_result {
+    double seconds, cpu_seconds;
+    int64_t used, decoded;                       // frames
+    int64_t peak_rss;
+} vj_bench_clips_result;
+// Once through to warm up, once timed, in a process of its own.
+vj_status vj_bench_clips_run(const vj_bench_clips *work, vj_bench_clips_result *out) VJ_MUST_CHECK;
+vj_status vj_bench_clips_list(const vj_bench_clips *work) VJ_MUST_CHECK;
 
 // Runs `work` in a child process and brings `bytes` of result back, or the child's error.
 vj_status vj_bench_apart(vj_status (*work)(const void *context, void *result), const void *context, void *result,

@@ -1,4 +1,4 @@
-// vjepa bench roof|attention|ops|step: figures of speed and memory as ratios of one run.
+// vjepa bench roof|attention|ops|step (loader: cmd_bench_loader.c): figures of speed and memory as ratios of one run.
 
 #include <math.h>
 #include <stdio.h>
@@ -422,6 +422,7 @@ static const vj_command subcommands[] = {
     { "attention", bench_attention, "the attention of each network against that roof" },
     { "ops", bench_ops, "where the time of a step goes" },
     { "step", bench_step, "a step against that roof, and against another program" },
+    { "loader", vj_cmd_bench_loader, "samples to clips on one thread, against another program" },
     { 0 },
 };
 
