@@ -11,7 +11,7 @@
 #include "runtime/base/h5.h"
 #include "runtime/base/str.h"
 
-enum { BLOCK = 4 << 20 };
+enum { BLOCK = 1 << 20 };
 
 vj_status vj_features_spool_open(vj_features_spool *s, const vj_encode_request *request, const vj_encode_result *result)
 {

@@ -27,11 +27,11 @@ static void print_result(const vj_encode_request *q, const vj_encode_result *r)
 {
     for (int i = 0; i < q->n_videos; i++) {
         const vj_encode_video *v = &r->videos[i];
-        if (v->ok) printf("%s: %lld clips, %.1f s\n", v->path, (long long)v->clips, v->seconds);
+        if (v->ok) printf("%s: %lld clip%s, %.1f s\n", v->path, (long long)v->clips, v->clips == 1 ? "" : "s", v->seconds);
         else if (v->path) printf("%s: left out: %s\n", v->path, v->problem);
     }
-    printf("%s: %s of %s, %lld frames x %lld px at %g a second, %d layers, %lld tokens of %lld\n", q->out, q->network, r->source, (long long)r->frames,
-           (long long)r->crop, r->fps, r->n_layers, (long long)r->tokens, (long long)r->width);
+    printf("%s: %s of %s, %lld frames x %lld px at %g a second, %d layer%s, %lld tokens of %lld\n", q->out, q->network, r->source, (long long)r->frames,
+           (long long)r->crop, r->fps, r->n_layers, r->n_layers == 1 ? "" : "s", (long long)r->tokens, (long long)r->width);
 }
 
 static void put_result(const vj_encode_request *q, const vj_encode_result *r)
