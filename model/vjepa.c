@@ -286,7 +286,7 @@ static vj_status init_network(vj_vjepa *m, vj_network network, uint64_t seed, do
 {
     const vj_layout *l = vj_vjepa_layout(m, network);
     for (int p = 0; p < l->n_params; p++) {
-        vj_init_param(l, p, seed, m->real, values);
+        VJ_TRY(vj_init_param(l, p, seed, m->real, vj_device_threads(m->device), values));
         VJ_TRY(vj_vjepa_set_param(m, network, VJ_BUF_PARAM, p, values));
         if (network == VJ_ENCODER) VJ_TRY(vj_vjepa_set_param(m, VJ_TARGET_ENCODER, VJ_BUF_PARAM, p, values));
     }

@@ -260,8 +260,10 @@ bool vj_trainer_start_param(void *trainer, int param, double *out)
         return false;
     }
     if (!t->cooldown) {
-        vj_init_param(layout, param, (uint64_t)t->config.train.seed, vj_device_real(t->device), out);
-        return true;
+        const int threads = vj_device_threads(t->device);
+        if (vj_init_param(layout, param, (uint64_t)t->config.train.seed, vj_device_real(t->device), threads, out) == VJ_OK) return true;
+        vj_error_clear();
+        return false;
     }
     if (!t->start) return false;
     float *values = NULL;

@@ -181,24 +181,26 @@ static void initial_values(void **state)
         assert_true(at >= 0);
         const int64_t n = l->params[at].count;
         double mean, deviation;
-        vj_init_param(l, at, 7, VJ_F64, v);
+        assert_ok(vj_init_param(l, at, 7, VJ_F64, 1, v));
         moments(v, n, &mean, &deviation);
         if (fabs(deviation / want[i].deviation - 1) > 0.02 || fabs(mean) > 5 * want[i].deviation / sqrt((double)n)) {
             fail_msg("%s: mean %g, deviation %g, expected %g", want[i].name, mean, deviation, want[i].deviation);
         }
-        vj_init_param(l, at, 7, VJ_F32, again);
+        assert_ok(vj_init_param(l, at, 7, VJ_F32, 1, again));
         for (int64_t k = 0; k < n; k++) assert_true(again[k] == (double)(float)v[k]);
-        vj_init_param(l, at, 8, VJ_F64, again);
+        assert_ok(vj_init_param(l, at, 8, VJ_F64, 1, again));
         int64_t equal = 0;
         for (int64_t k = 0; k < n; k++) equal += again[k] == v[k];
         assert_int_equal(equal, 0);
+        assert_ok(vj_init_param(l, at, 7, VJ_F64, 3, again));
+        assert_memory_equal(v, again, (size_t)n * sizeof *v);
     }
-    vj_init_param(e, vj_layout_find(e, "blocks.0.attn.qkv.weight"), 7, VJ_F64, v);
-    vj_init_param(e, vj_layout_find(e, "blocks.1.attn.qkv.weight"), 7, VJ_F64, again);
+    assert_ok(vj_init_param(e, vj_layout_find(e, "blocks.0.attn.qkv.weight"), 7, VJ_F64, 1, v));
+    assert_ok(vj_init_param(e, vj_layout_find(e, "blocks.1.attn.qkv.weight"), 7, VJ_F64, 1, again));
     assert_true(memcmp(v, again, 1000 * sizeof *v) != 0);
-    vj_init_param(e, vj_layout_find(e, "blocks.0.norm1.weight"), 7, VJ_F64, v);
+    assert_ok(vj_init_param(e, vj_layout_find(e, "blocks.0.norm1.weight"), 7, VJ_F64, 1, v));
     assert_true(v[0] == 1 && v[191] == 1);
-    vj_init_param(p, vj_layout_find(p, "mask_tokens.1"), 7, VJ_F64, v);
+    assert_ok(vj_init_param(p, vj_layout_find(p, "mask_tokens.1"), 7, VJ_F64, 1, v));
     assert_true(v[0] == 0 && v[383] == 0);
     free(v);
     free(again);
