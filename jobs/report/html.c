@@ -16,7 +16,7 @@ const char vj_html_head[] =
     "p{margin:.4em 0}small,.soft{color:var(--soft);font-size:.86rem}.warn{color:var(--warn)}.good{color:var(--good)}\n"
     ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:12px}.card{background:var(--card);border-radius:8px;padding:12px 16px;min-width:0;overflow-wrap:anywhere}\n"
     ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:14px 20px}\n"
-    "figure{margin:0;min-width:0;break-inside:avoid}figcaption{font-weight:600;margin-bottom:2px}figcaption small{font-weight:400;display:block}\n"
+    "figure{margin:0;min-width:0;break-inside:avoid;display:flex;flex-direction:column}figcaption{font-weight:600;margin-bottom:2px;flex:1}figcaption small{font-weight:400;display:block}\n"
     "svg{width:100%;height:auto}.legend svg{width:26px;height:8px;vertical-align:middle}svg text{font-size:12.5px;fill:var(--soft)}\n"
     "svg .g{stroke:var(--line);stroke-width:1}svg .a{stroke:var(--soft);stroke-width:1}svg .k{stroke:var(--fg);stroke-width:1;stroke-dasharray:3 3}svg .w{fill:var(--warn)}\n"
     ".legend{font-size:.86rem;margin:.1em 0 0}.legend span{display:inline-block;margin-right:14px}\n"
@@ -25,7 +25,7 @@ const char vj_html_head[] =
     ".bar{background:#0077bb;height:10px;border-radius:2px;min-width:1px;print-color-adjust:exact;-webkit-print-color-adjust:exact}\n"
     "img{max-width:100%;height:auto;display:block;image-rendering:auto;margin:2px 0 8px}img.px{image-rendering:pixelated}\n"
     "details summary{cursor:pointer}code{font-size:.9em;overflow-wrap:anywhere}\n"
-    "@media print{body{max-width:none;font-size:11px}.grid{grid-template-columns:1fr 1fr}h2{break-after:avoid}table{font-size:.85em}}\n"
+    "@media print{html{font-size:11px}body{max-width:none;font-size:1rem}.grid{grid-template-columns:1fr 1fr}h2,h3{break-after:avoid}tr{break-inside:avoid}}\n"
     "</style>\n";
 
 void vj_html_bytes(vj_str *out, const char *text, size_t bytes)
