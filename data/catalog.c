@@ -12,7 +12,16 @@
 #include "runtime/base/hash.h"
 #include "runtime/base/json.h"
 
-enum { FORMAT_VERSION = 1 };
+// Version 2: at least one source is linked. What knows version 1 alone cannot read those, and says so.
+enum { FORMAT_VERSION = 1, FORMAT_VERSION_LINKED = 2 };
+
+static int version_of(const vj_catalog *c)
+{
+    for (int i = 0; i < c->n_sources; i++) {
+        if (c->sources[i].linked) return FORMAT_VERSION_LINKED;
+    }
+    return FORMAT_VERSION;
+}
 
 static void put_digest(vj_json_writer *w, const char *key, const unsigned char digest[32])
 {
@@ -50,7 +59,7 @@ static void put_catalog(vj_json_writer *w, const vj_catalog *c, const char *dige
     w->pretty = true;
     vj_json_begin_object(w, NULL);
     vj_json_put_text(w, "format", "vjepa shards");
-    vj_json_put_i64(w, "version", FORMAT_VERSION);
+    vj_json_put_i64(w, "version", version_of(c));
     vj_json_put_text(w, "digest", digest);
     vj_json_begin_array(w, "sources");
     for (int i = 0; i < c->n_sources; i++) {
@@ -58,6 +67,7 @@ static void put_catalog(vj_json_writer *w, const vj_catalog *c, const char *dige
         vj_json_begin_object(w, NULL);
         vj_json_put_text(w, "name", s->name);
         vj_json_put_text(w, "kind", vj_source_kind_name(s->kind));
+        if (s->linked) vj_json_put_bool(w, "linked", true);
         vj_json_put_f64(w, "weight", s->weight);
         put_list(w, "train", &s->train);
         put_list(w, "held_out", &s->held_out);
@@ -84,10 +94,10 @@ static void add_canonical(vj_str *text, const char *list_name, const vj_shard_li
 static void compute_digest(const vj_catalog *c, char digest[65])
 {
     vj_str text = { 0 };
-    vj_str_printf(&text, "vjepa shards %d\n", FORMAT_VERSION);
+    vj_str_printf(&text, "vjepa shards %d\n", version_of(c));
     for (int i = 0; i < c->n_sources; i++) {
         const vj_source *s = &c->sources[i];
-        vj_str_printf(&text, "source %s %s %.17g\n", s->name, vj_source_kind_name(s->kind), s->weight);
+        vj_str_printf(&text, "source %s %s %.17g%s\n", s->name, vj_source_kind_name(s->kind), s->weight, s->linked ? " linked" : "");
         add_canonical(&text, "train", &s->train);
         add_canonical(&text, "held_out", &s->held_out);
     }
@@ -198,6 +208,7 @@ static vj_status read_source(const vj_json *json, vj_source *s)
     VJ_CHECK(strcmp(kind, "video") == 0 || strcmp(kind, "image") == 0, VJ_ERR_DATA, "source %s: kind '%s' is none of video, image",
              name, kind);
     s->kind = strcmp(kind, "video") == 0 ? VJ_SOURCE_VIDEO : VJ_SOURCE_IMAGE;
+    if (vj_json_get(json, "linked") != NULL) VJ_TRY_CTX(vj_json_bool(json, "linked", &s->linked), "reading source %s", name);
     VJ_TRY_CTX(vj_json_f64(json, "weight", &s->weight), "reading source %s", name);
     VJ_CHECK(s->weight >= 0, VJ_ERR_DATA, "source %s: weight %g is negative", name, s->weight);
     VJ_TRY_CTX(read_list(json, "train", &s->train), "reading source %s", name);
@@ -213,7 +224,8 @@ static vj_status read_root(const vj_json *root, vj_catalog *c)
     VJ_TRY(vj_json_text(root, "format", &text));
     VJ_CHECK(strcmp(text, "vjepa shards") == 0, VJ_ERR_DATA, "format is '%s', expected 'vjepa shards'", text);
     VJ_TRY(vj_json_i64(root, "version", &version));
-    VJ_CHECK(version == FORMAT_VERSION, VJ_ERR_DATA, "version %lld; this program reads version %d", (long long)version, FORMAT_VERSION);
+    VJ_CHECK(version == FORMAT_VERSION || version == FORMAT_VERSION_LINKED, VJ_ERR_DATA, "version %lld; this program reads versions %d and %d",
+             (long long)version, FORMAT_VERSION, FORMAT_VERSION_LINKED);
     const vj_json *sources = vj_json_get(root, "sources");
     const int64_t n = vj_json_count(sources);
     VJ_CHECK(vj_json_is_array(sources) && n >= 1 && n <= VJ_MAX_SOURCES, VJ_ERR_DATA, "%lld sources, expected 1 to %d", (long long)n,
@@ -228,6 +240,7 @@ static vj_status read_root(const vj_json *root, vj_catalog *c)
         }
     }
     VJ_TRY(vj_json_text(root, "digest", &text));
+    VJ_CHECK(version == version_of(c), VJ_ERR_DATA, "version %lld, but its sources need version %d", (long long)version, version_of(c));
     compute_digest(c, c->digest);
     VJ_CHECK(strcmp(text, c->digest) == 0, VJ_ERR_DATA, "its digest is %.16s..., its content gives %.16s...: damaged or edited by hand",
              text, c->digest);

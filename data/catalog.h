@@ -33,6 +33,7 @@ typedef struct vj_shard_list {
 typedef struct vj_source {
     char name[VJ_SOURCE_NAME_MAX];
     vj_source_kind kind;
+    bool linked;                         // its shards refer to original files outside the folder (data/link.h)
     double weight;                       // default mixing weight; the number of training rows unless packed with --weight
     vj_shard_list train, held_out;       // held-out windows never appear in `train`
 } vj_source;

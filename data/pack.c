@@ -45,6 +45,7 @@ typedef struct pack_state {
     // Of the source that is being packed:
     const vj_pack_source *source;
     int index;                       // of the source
+    char *link_root;                 // with --link: where its files' names begin
     int64_t spooled;                 // bytes of it in spools of earlier lives
     vj_pack_files files;
     vj_recode_config recode;
@@ -86,6 +87,7 @@ static vj_status check_request(const vj_pack_request *r)
         VJ_CHECK(vj_path_is_dir(s->path) || s->image || vj_pack_is_list(s->path), VJ_ERR_USAGE, "source %s: %s is not a folder", s->name, s->path);
         for (int j = 0; j < i; j++) VJ_CHECK(strcmp(s->name, r->sources[j].name) != 0, VJ_ERR_USAGE, "source %s is given twice", s->name);
     }
+    VJ_CHECK(!r->link || r->recode == 0, VJ_ERR_USAGE, "--link leaves the videos where they are, --recode makes new ones: leave one of them out");
     if (r->recode > 0) VJ_TRY(vj_recode_check());
     return VJ_OK;
 }
@@ -96,7 +98,10 @@ static vj_status open_packers(pack_state *p)
 {
     p->packers = calloc((size_t)p->threads, sizeof *p->packers);
     VJ_CHECK(p->packers != NULL, VJ_ERR_NOMEM, "no memory for %d workers", p->threads);
-    for (int i = 0; i < p->threads; i++) p->packers[i].spool.fd = -1;
+    for (int i = 0; i < p->threads; i++) {
+        p->packers[i].spool.fd = p->packers[i].link_fd = -1;
+        p->packers[i].link = p->request->link;
+    }
     for (int i = 0; i < p->threads; i++) VJ_TRY(vj_decoder_create(&p->packers[i].decoder));
     return vj_pool_create(&p->pool, p->threads, NULL);
 }
@@ -238,7 +243,9 @@ static double estimate_bytes(const pack_state *p)
     for (int64_t i = 0; i < p->files.n; i++) {
         const vj_pack_file *f = &p->files.v[i];
         if (f->bad) continue;
-        if (p->source->image) {
+        if (p->request->link) {   // tables; what has to be copied after all is not known yet
+            bytes += 28.0 * (double)f->scan.shown + 4096.0 * (double)(f->n_windows + 1);
+        } else if (p->source->image) {
             bytes += (double)(f->image_bytes > 0 ? f->image_bytes : f->bytes);
         } else if (p->request->recode > 0) {
             const vj_clip *c = &f->scan.stream;
@@ -288,7 +295,7 @@ static void shard_task(void *context, int64_t task, int worker)
     if (failed(p)) return;
     vj_format(name, sizeof name, "%s-%s%05lld.h5", p->source->name, plan->held_out ? "held-out-" : "", (long long)task);
     const vj_status status = vj_shard_write(&plan->list->v[task], p->folder.work, name, p->source->name,
-                                            p->source->image ? VJ_SOURCE_IMAGE : VJ_SOURCE_VIDEO, plan->held_out,
+                                            p->source->image ? VJ_SOURCE_IMAGE : VJ_SOURCE_VIDEO, plan->held_out, p->link_root,
                                             plan->rows + plan->start[task], plan->start[task + 1] - plan->start[task]);
     if (status != VJ_OK) set_failure(p, status);
 }
@@ -453,10 +460,47 @@ static void report_source(pack_state *p, const vj_source *s, const vj_source_don
            (long long)s->held_out.files, (long long)bad, (long long)bad_rows);
 }
 
+// The folder in which a source's names are looked for, without links: absolute, since shards are small and may be moved, and what they
+// refer to is large and stays.
+static vj_status find_link_root(pack_state *p)
+{
+    char dir[4096];
+    const char *path = p->source->path;
+    VJ_CHECK(strlen(path) < sizeof dir - 4, VJ_ERR_USAGE, "%.80s...: the path is too long", path);
+    vj_format(dir, sizeof dir, "%s", path);
+    if (!vj_path_is_dir(path)) {
+        char *slash = strrchr(dir, '/');
+        if (slash == NULL) vj_format(dir, sizeof dir, ".");
+        else slash[slash == dir ? 1 : 0] = '\0';
+    }
+    p->link_root = realpath(dir, NULL);
+    VJ_CHECK(p->link_root != NULL, VJ_ERR_IO, "cannot find the folder %s: %s", dir, strerror(errno));
+    return VJ_OK;
+}
+
+// Says once which samples could not be linked.
+static void report_copied(pack_state *p)
+{
+    int64_t n = 0, bytes = 0;
+    const char *example = "";
+    char text[24];
+    for (int i = 0; i < p->threads; i++) {
+        n += p->packers[i].copied;
+        bytes += p->packers[i].copied_bytes;
+        if (p->packers[i].copied > 0) example = p->packers[i].copied_example;
+        p->packers[i].copied = p->packers[i].copied_bytes = 0;
+    }
+    if (n == 0) return;
+    vj_bytes_text(text, (double)bytes);
+    vj_log(VJ_WARN, "data", "source %s: %lld samples (%s) are copied, not linked: their packets do not lie in one piece in their files (%s, say)",
+           p->source->name, (long long)n, text, example);
+}
+
 // From listed files to shards in the work folder.
 static vj_status pack_files(pack_state *p, vj_source *s)
 {
     const vj_pack_source *from = p->source;
+    if (p->request->link) VJ_TRY(find_link_root(p));
     VJ_TRY(vj_pack_spools_open(&p->folder, p->index, &p->spooled));
     if (!from->image) {
         VJ_TRY(run_tasks(p, "looking into files", scan_task));
@@ -465,6 +509,7 @@ static vj_status pack_files(pack_state *p, vj_source *s)
     VJ_TRY(check_disk(p));
     VJ_TRY(open_spools(p));
     VJ_TRY(run_tasks(p, "packing", pack_task));
+    report_copied(p);
     VJ_TRY(vj_journal_sync(p->folder.journal, p->packers, p->threads));
     VJ_TRY(write_shards(p, &s->train, false));
     VJ_TRY(write_shards(p, &s->held_out, true));
@@ -512,8 +557,11 @@ static vj_status pack_source(pack_state *p, int i)
     vj_source *s = &p->catalog->sources[i];
     vj_format(s->name, sizeof s->name, "%s", p->source->name);
     s->kind = p->source->image ? VJ_SOURCE_IMAGE : VJ_SOURCE_VIDEO;
+    s->linked = p->request->link;
     const vj_status status = make_source(p, s);
     close_spools(p);
+    free(p->link_root);
+    p->link_root = NULL;
     vj_pack_files_free(&p->files);
     return status;
 }
@@ -566,6 +614,8 @@ done:
     for (int i = 0; p.packers != NULL && i < p.threads; i++) {
         vj_decoder_destroy(&p.packers[i].decoder);
         vj_bytes_free(&p.packers[i].bytes);
+        vj_bytes_free(&p.packers[i].record);
+        free(p.packers[i].extents.v);
     }
     vj_pool_destroy(&p.pool);
     free(p.packers);

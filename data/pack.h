@@ -28,6 +28,7 @@ typedef struct vj_pack_request {
     int threads;
     uint64_t seed;
     int64_t max_shard_bytes;
+    bool link;               // index only: samples stay in the original files (data/link.h); not with recode
     int64_t limit;           // most images of an image source, 0: all
     bool force;              // an existing catalogue moves aside with its shards; another request's .tmp-pack is removed
 } vj_pack_request;

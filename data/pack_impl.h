@@ -3,6 +3,7 @@
 #define VJ_DATA_PACK_IMPL_H
 
 #include "data/decode.h"
+#include "data/link.h"
 #include "data/pack.h"
 #include "data/probe.h"
 #include "data/recode.h"
@@ -71,6 +72,13 @@ typedef struct vj_packer {       // one worker
     vj_decoder *decoder;
     vj_spool spool;
     vj_bytes bytes;
+    // With --link:
+    bool link;
+    int link_fd;                 // of the file that is being packed
+    vj_link_extents extents;
+    vj_bytes record;
+    int64_t copied, copied_bytes;   // samples that do not lie in one piece in their file
+    char copied_example[200];
 } vj_packer;
 
 uint64_t vj_sample_key(const char *source, const char *file, int64_t start_us);

@@ -155,6 +155,7 @@ vj_status vj_pack_identify(vj_pack_identity *out, const vj_pack_request *r)
     if (r->window > 0) vj_str_printf(&s, " --window %.17g", r->window);
     if (r->hold_out > 0) vj_str_printf(&s, " --hold-out %.17g", r->hold_out);
     if (r->recode > 0) vj_str_printf(&s, " --recode %d --gop %d --crf %d", r->recode, r->gop, r->crf);
+    if (r->link) vj_str_add(&s, " --link");
     if (r->limit > 0) vj_str_printf(&s, " --limit %lld", (long long)r->limit);
     vj_str_printf(&s, " --seed %llu --max-shard-bytes %lld", (unsigned long long)r->seed, (long long)r->max_shard_bytes);
     out->command = s.data;
@@ -499,6 +500,8 @@ bool vj_journal_packed(const vj_journal *j, int source, vj_pack_file *file, vj_p
     for (int64_t i = 0; rows != NULL && i < n; i++) {
         get_row(&c, &rows[i]);
         rows[i].file = file->name;
+        rows[i].file_bytes = file->bytes;
+        rows[i].file_mtime_ns = file->mtime_ns;
         rows[i].spool_fd = -1;
     }
     if (rows == NULL || held == NULL || !c.ok) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "data/decode_impl.h"
@@ -47,6 +48,31 @@ static vj_status add_row(vj_pack_file *file, const vj_pack_row *row, bool held_o
     file->rows[n] = *row;
     file->row_held_out[n] = held_out;
     file->n_rows++;
+    return VJ_OK;
+}
+
+// The sample in packer->bytes into the spool: itself, or its record. With --link, packer->extents say where the bytes behind `head` lie.
+static vj_status spool_sample(vj_packer *packer, size_t head, vj_pack_row *row)
+{
+    if (!packer->link) return vj_spool_add(&packer->spool, packer->bytes.data, packer->bytes.bytes, row);
+    VJ_TRY(vj_link_write(&packer->record, packer->bytes.data, packer->bytes.bytes, head, &packer->extents));
+    return vj_spool_add(&packer->spool, packer->record.data, packer->record.bytes, row);
+}
+
+static vj_status link_open(vj_packer *packer, const char *path)
+{
+    return packer->link ? vj_io_open_read(&packer->link_fd, path) : VJ_OK;
+}
+
+// A file that is being written to would be linked as something that it no longer is.
+static vj_status link_close(vj_packer *packer, const vj_pack_file *file)
+{
+    struct stat st;
+    if (!packer->link) return VJ_OK;
+    const bool same = fstat(packer->link_fd, &st) == 0 && (int64_t)st.st_size == file->bytes &&
+                      (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == file->mtime_ns;
+    vj_io_close(&packer->link_fd);
+    VJ_CHECK(same, VJ_ERR_DATA, "it changed while it was linked");
     return VJ_OK;
 }
 
@@ -264,7 +290,8 @@ static void fill_row(vj_pack_row *row, const vj_pack_file *file, const char *sou
     const bool sideways = vj_turns_sideways(clip->orientation);
     bool all_intra = true;
     for (int64_t i = 0; i < clip->n_packets; i++) all_intra = all_intra && clip->packets[i].key;
-    *row = (vj_pack_row){ .file = file->name, .sar_num = scan->sar_num, .sar_den = scan->sar_den };
+    *row = (vj_pack_row){ .file = file->name, .file_bytes = file->bytes, .file_mtime_ns = file->mtime_ns, .sar_num = scan->sar_num,
+                          .sar_den = scan->sar_den };
     row->info = (vj_sample_info){
         .key = vj_sample_key(source, file->name, w->t0_us), .n_frames = clip->n_frames, .t0_us = w->t0_us, .t1_us = w->t1_us,
         .fps_num = scan->fps_num, .fps_den = scan->fps_den, .width = sideways ? height : width, .height = sideways ? width : height,
@@ -291,6 +318,27 @@ static vj_status pack_recoded(vj_packer *packer, vj_pack_row *row, cut_decode *d
     return vj_clip_write(&clip, &packer->bytes);
 }
 
+// Where the packets of the clip lie in the file. What is not there in one piece (transport streams, compressed headers) is copied.
+static vj_status link_clip(vj_packer *packer, const vj_pack_file *file, const stock *s, const cut *c, size_t *head)
+{
+    packer->extents.n = 0;
+    for (int64_t i = c->first; i <= c->last; i++) {
+        const AVPacket *p = s->v[i - s->first];
+        const int64_t at = vj_link_find(packer->link_fd, p->pos, p->data, (size_t)p->size);
+        if (at >= 0) {
+            VJ_TRY(vj_link_add(&packer->extents, at, p->size));
+            continue;
+        }
+        packer->extents.n = 0;
+        packer->copied++;
+        packer->copied_bytes += (int64_t)packer->bytes.bytes;
+        vj_format(packer->copied_example, sizeof packer->copied_example, "%.190s", file->name);
+        *head = packer->bytes.bytes;
+        return VJ_OK;
+    }
+    return VJ_OK;
+}
+
 static vj_status pack_window(vj_packer *packer, vj_pack_file *file, const char *source, const vj_recode_config *recode,
                              const stock *s, const cut *c, const vj_window *w)
 {
@@ -313,7 +361,9 @@ static vj_status pack_window(vj_packer *packer, vj_pack_file *file, const char *
         VJ_TRY_GOTO(vj_clip_write(&clip, &packer->bytes), done);
     }
     if (broken > 0 || clip.n_frames < c->shown) row.info.flags |= VJ_SAMPLE_DECODE_WARNINGS;
-    VJ_TRY_GOTO(vj_spool_add(&packer->spool, packer->bytes.data, packer->bytes.bytes, &row), done);
+    size_t head = packer->bytes.bytes - (size_t)clip.payload_bytes;
+    if (packer->link) VJ_TRY_GOTO(link_clip(packer, file, s, c, &head), done);
+    VJ_TRY_GOTO(spool_sample(packer, head, &row), done);
     status = add_row(file, &row, w->held_out);
 done:
     vj_recoder_destroy(&d.recoder);
@@ -345,6 +395,7 @@ vj_status vj_pack_video(vj_packer *packer, vj_pack_file *file, const char *sourc
         keep[i] = cuts[i].first >= 0 && cuts[i].first < keep[i + 1] ? cuts[i].first : keep[i + 1];
     }
     VJ_TRY_GOTO(vj_reader_open(&reader, file->path), done);
+    VJ_TRY_GOTO(link_open(packer, file->path), done);
     for (int64_t i = 0; i < file->n_windows; i++) {
         const vj_window *w = &file->windows[i];
         if (cuts[i].first < 0) continue;   // a gap in the video
@@ -363,7 +414,10 @@ vj_status vj_pack_video(vj_packer *packer, vj_pack_file *file, const char *sourc
         status = VJ_OK;
     }
     if (file->n_rows == 0) status = vj_fail(VJ_ERR_DATA, "%s", reason);
+    else status = link_close(packer, file);
 done:
+    if (status != VJ_OK) file->n_rows = 0;
+    vj_io_close(&packer->link_fd);
     stock_free(&s);
     vj_reader_close(&reader);
     vj_scan_free(&file->scan);
@@ -399,14 +453,20 @@ vj_status vj_pack_image(vj_packer *packer, vj_pack_file *file, const char *sourc
     VJ_TRY(vj_decoder_picture(packer->decoder, media, packer->bytes.data, bytes, &frame, &orientation));
     const bool sideways = vj_turns_sideways(orientation);
     const int width = sideways ? frame->height : frame->width, height = sideways ? frame->width : frame->height;
-    vj_pack_row row = { .file = file->name, .sar_num = 1, .sar_den = 1 };
+    vj_pack_row row = { .file = file->name, .file_bytes = file->bytes, .file_mtime_ns = file->mtime_ns, .sar_num = 1, .sar_den = 1 };
     row.info = (vj_sample_info){ .key = vj_sample_key(source, file->name, 0), .n_frames = 1, .fps_num = 0, .fps_den = 1, .width = width,
                                  .height = height, .orientation = orientation, .label = file->label, .flags = VJ_SAMPLE_ALL_INTRA, .media = media };
     VJ_CHECK(width >= 1 && height >= 1 && width <= 65535 && height <= 65535, VJ_ERR_DATA, "it is %d x %d pixels", width, height);
     // The whole way to RGB, so that training meets no surprise.
     vj_frames rgb;
     VJ_TRY(vj_decode_image(packer->decoder, &row.info, packer->bytes.data, bytes, &rgb));
-    VJ_TRY(vj_spool_add(&packer->spool, packer->bytes.data, bytes, &row));
+    packer->extents.n = 0;
+    if (packer->link) {
+        VJ_TRY(link_open(packer, file->path));
+        VJ_TRY(link_close(packer, file));
+        VJ_TRY(vj_link_add(&packer->extents, 0, (int64_t)bytes));
+    }
+    VJ_TRY(spool_sample(packer, 0, &row));
     return add_row(file, &row, false);
 }
 
@@ -414,6 +474,7 @@ vj_status vj_pack_idx(vj_packer *packer, vj_pack_file *file, const char *source)
 {
     vj_idx *idx;
     int width, height;
+    VJ_CHECK(!packer->link, VJ_ERR_DATA, "an IDX file cannot be linked: pack it without --link");
     VJ_TRY(vj_idx_open(&idx, file->path));
     vj_status status = VJ_OK;
     vj_idx_size(idx, &width, &height);

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "data/link.h"
 #include "data/shard_impl.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
@@ -246,7 +247,7 @@ vj_status vj_shards_info(vj_shards *shards, int source, bool held_out, int64_t r
     return VJ_OK;
 }
 
-static vj_status read_checked(const open_shard *shard, int64_t row, vj_bytes *out)
+static vj_status read_stored(const open_shard *shard, int64_t row, vj_bytes *out)
 {
     const vj_shard_row *r = &shard->index.rows[row];
     const off_t offset = (off_t)(shard->index.blob_offset + (int64_t)r->offset);
@@ -263,6 +264,20 @@ static vj_status read_checked(const open_shard *shard, int64_t row, vj_bytes *ou
             r->crc32c);
 }
 
+// The sample that the shard holds, or that its record and an original file make.
+static vj_status read_checked(const open_shard *shard, int64_t row, vj_bytes *out)
+{
+    char path[8192];
+    vj_link_file file;
+    vj_bytes stored = { 0 };
+    if (shard->index.link_root == NULL) return read_stored(shard, row, out);
+    vj_shard_index_link(&shard->index, row, path, sizeof path, &file);
+    vj_status status = read_stored(shard, row, &stored);
+    if (status == VJ_OK) status = vj_link_read(out, stored.data, stored.bytes, &file);
+    vj_bytes_free(&stored);
+    return status;
+}
+
 vj_status vj_shards_read(vj_shards *shards, int source, bool held_out, int64_t row, vj_sample_info *info, vj_bytes *out)
 {
     open_shard *shard;
@@ -270,6 +285,7 @@ vj_status vj_shards_read(vj_shards *shards, int source, bool held_out, int64_t r
     VJ_TRY(pin(shards, source, held_out, row, &shard, &at));
     if (info != NULL) fill_info(info, shard, at, shards->catalog->sources[source].name);
     const vj_status status = read_checked(shard, at, out);
+    if (info != NULL && status == VJ_OK) info->bytes = (int64_t)out->bytes;
     unpin(shards, shard, status == VJ_ERR_IO);
     return status;
 }
@@ -286,6 +302,19 @@ vj_status vj_shards_file(vj_shards *shards, int source, bool held_out, int64_t r
         vj_format(out + n, size - n, ":%lld", (long long)r->t0_us);
     }
     unpin(shards, shard, false);
+    return VJ_OK;
+}
+
+vj_status vj_shards_link(vj_shards *shards, int source, bool held_out, int64_t row, char *out, size_t size)
+{
+    open_shard *shard;
+    int64_t at;
+    char path[8192] = "";
+    vj_link_file file;
+    VJ_TRY(pin(shards, source, held_out, row, &shard, &at));
+    if (shard->index.link_root != NULL) vj_shard_index_link(&shard->index, at, path, sizeof path, &file);
+    unpin(shards, shard, false);
+    vj_format(out, size, "%.*s", (int)size - 1, path);
     return VJ_OK;
 }
 

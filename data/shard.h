@@ -2,6 +2,7 @@
 //
 // A row space is (source, held_out): the rows of all its shards in catalogue order. Shards are opened when first needed
 // and kept in an LRU list; the bytes of a sample are read by pread outside every lock and checked against the row's CRC-32C.
+// Linked samples (link.h) come out as the same bytes; an original file that changed or is gone makes its rows VJ_ERR_DATA.
 #ifndef VJ_DATA_SHARD_H
 #define VJ_DATA_SHARD_H
 
@@ -29,7 +30,7 @@ enum {
 typedef struct vj_sample_info {
     uint64_t key;               // first 8 bytes of SHA-256("source|file|start in microseconds")
     uint64_t file_key;          // equal for the windows of one original file
-    int64_t bytes;              // encoded size
+    int64_t bytes;              // encoded size; of a linked sample that was not read, what the shard keeps of it
     int64_t n_frames;           // decodable frames in presentation order, counted when packing; 1 for images
     int64_t t0_us, t1_us;       // the window in the original file
     int32_t fps_num, fps_den;   // average rate of the sample's frames; 0/1 for images
@@ -54,6 +55,8 @@ vj_status vj_shards_read(vj_shards *shards, int source, bool held_out, int64_t r
     VJ_MUST_CHECK;
 // The original file of a row, relative to its source folder (images of IDX files: "train-images-idx3-ubyte.gz:17").
 vj_status vj_shards_file(vj_shards *shards, int source, bool held_out, int64_t row, char *out, size_t size) VJ_MUST_CHECK;
+// Where the original file of a linked row is looked for; "" when the shard holds the sample itself.
+vj_status vj_shards_link(vj_shards *shards, int source, bool held_out, int64_t row, char *out, size_t size) VJ_MUST_CHECK;
 // "SHARD row N" for messages.
 void vj_shards_where(const vj_shards *shards, int source, bool held_out, int64_t row, char *out, size_t size);
 

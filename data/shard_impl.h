@@ -5,7 +5,8 @@
 #include "data/shard.h"
 #include "runtime/base/h5.h"
 
-enum { VJ_SHARD_VERSION = 1, VJ_SHARD_ALIGN = 64, VJ_SHARD_MAX_ROWS = 65536 };
+// Version 2 is a shard of linked samples; readers of version 1 refuse it.
+enum { VJ_SHARD_VERSION = 1, VJ_SHARD_VERSION_LINKED = 2, VJ_SHARD_ALIGN = 64, VJ_SHARD_MAX_ROWS = 65536 };
 
 // One row in memory.
 typedef struct vj_shard_row {
@@ -36,6 +37,8 @@ typedef struct vj_shard_index {
     vj_shard_row *rows;
     uint64_t *text_offset;     // (n_files + 1)
     char *text;                // each file's name, one after another without NULs
+    char *link_root;           // of linked samples: the folder of the original files; else NULL
+    int64_t *link_bytes, *link_mtime_ns;   // (n_files) what the files were
 } vj_shard_index;
 
 // Opens with the entry's guard, checks format, source, sizes and every row, and closes again.
@@ -46,6 +49,9 @@ vj_status vj_shard_index_load(vj_shard_index *out, const char *path, const vj_sh
 vj_status vj_shard_index_check(const vj_shard_index *index) VJ_MUST_CHECK;
 void vj_shard_index_free(vj_shard_index *index);
 void vj_shard_index_file(const vj_shard_index *index, int64_t row, char *out, size_t size);
+// Of a linked row: its file's place in `path`, and what the file was.
+struct vj_link_file;
+void vj_shard_index_link(const vj_shard_index *index, int64_t row, char *path, size_t size, struct vj_link_file *out);
 // SHA-256 over the columns in name order.
 vj_status vj_shard_index_digest(const vj_shard_row *rows, int64_t n, unsigned char out[32]) VJ_MUST_CHECK;
 

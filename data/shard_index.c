@@ -8,8 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/link.h"
+#include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/str.h"
+
+enum { LINK_ROOT_MAX = 4096 };
 
 #define AT(member) offsetof(vj_shard_row, member)
 
@@ -124,14 +128,29 @@ static vj_status load_files(vj_shard_index *x, vj_h5 *f)
     return VJ_OK;
 }
 
-static vj_status check_attributes(vj_shard_index *x, vj_h5 *f, const vj_shard_entry *entry, const char *source)
+static vj_status load_links(vj_shard_index *x, vj_h5 *f)
+{
+    x->link_root = calloc(1, LINK_ROOT_MAX);
+    x->link_bytes = calloc((size_t)x->n_files, sizeof *x->link_bytes);
+    x->link_mtime_ns = calloc((size_t)x->n_files, sizeof *x->link_mtime_ns);
+    VJ_CHECK(x->link_root != NULL && x->link_bytes != NULL && x->link_mtime_ns != NULL, VJ_ERR_NOMEM, "no memory for %lld links",
+             (long long)x->n_files);
+    VJ_TRY(vj_h5_get_text(f, "/", "vj.link_root", x->link_root, LINK_ROOT_MAX));
+    VJ_CHECK(x->link_root[0] == '/', VJ_ERR_DATA, "the folder of its linked files is '%.100s', an absolute path is expected", x->link_root);
+    VJ_TRY(vj_h5_read(f, "/meta/link_bytes", VJ_H5_I64, x->n_files, x->link_bytes));
+    return vj_h5_read(f, "/meta/link_mtime_ns", VJ_H5_I64, x->n_files, x->link_mtime_ns);
+}
+
+static vj_status check_attributes(vj_shard_index *x, vj_h5 *f, const vj_shard_entry *entry, const char *source, bool *linked)
 {
     char text[128];
     int64_t number;
     VJ_TRY(vj_h5_get_text(f, "/", "vj.format", text, sizeof text));
     VJ_CHECK(strcmp(text, "vjshard") == 0, VJ_ERR_DATA, "format '%s', expected 'vjshard'", text);
     VJ_TRY(vj_h5_get_i64(f, "/", "vj.version", &number));
-    VJ_CHECK(number == VJ_SHARD_VERSION, VJ_ERR_DATA, "version %lld; this program reads version %d", (long long)number, VJ_SHARD_VERSION);
+    VJ_CHECK(number == VJ_SHARD_VERSION || number == VJ_SHARD_VERSION_LINKED, VJ_ERR_DATA,
+             "version %lld; this program reads versions %d and %d", (long long)number, VJ_SHARD_VERSION, VJ_SHARD_VERSION_LINKED);
+    *linked = number == VJ_SHARD_VERSION_LINKED;
     VJ_TRY(vj_h5_get_i64(f, "/", "vj.clean", &number));
     VJ_CHECK(number == 1, VJ_ERR_DATA, "its writing was not finished");
     VJ_TRY(vj_h5_get_text(f, "/", "vj.source", text, sizeof text));
@@ -148,12 +167,13 @@ vj_status vj_shard_index_load(vj_shard_index *out, const char *path, const vj_sh
     vj_shard_index x = { 0 };
     vj_h5_type type;
     int64_t dims[2];
+    bool linked = false;
     const vj_h5_range payload = { entry->blob_offset, entry->blob_bytes };
     vj_h5_guard guard = { .payload = &payload, .n = 1 };
     memcpy(guard.digest, entry->metadata_digest, sizeof guard.digest);
 
     VJ_TRY_GOTO(vj_h5_open(&f, path, &guard), fail);
-    VJ_TRY_GOTO(check_attributes(&x, f, entry, source), fail);
+    VJ_TRY_GOTO(check_attributes(&x, f, entry, source, &linked), fail);
     VJ_TRY_GOTO(vj_h5_info(f, "/blob", &type, NULL, dims, &x.blob_offset), fail);
     x.blob_bytes = dims[0];
     if (type != VJ_H5_U8 || x.blob_offset != entry->blob_offset || x.blob_bytes != entry->blob_bytes) {
@@ -167,6 +187,7 @@ vj_status vj_shard_index_load(vj_shard_index *out, const char *path, const vj_sh
         goto fail;
     }
     VJ_TRY_GOTO(load_files(&x, f), fail);
+    if (linked) VJ_TRY_GOTO(load_links(&x, f), fail);
     VJ_TRY_GOTO(load_columns(&x, f), fail);
     VJ_TRY_GOTO(vj_shard_index_check(&x), fail);
     vj_h5_abandon(&f);   // reading: nothing can be lost
@@ -188,10 +209,23 @@ void vj_shard_index_file(const vj_shard_index *index, int64_t row, char *out, si
     out[n] = '\0';
 }
 
+void vj_shard_index_link(const vj_shard_index *index, int64_t row, char *path, size_t size, vj_link_file *out)
+{
+    char name[2048];
+    vj_shard_index_file(index, row, name, sizeof name);
+    if (name[0] == '/') vj_format(path, size, "%s", name);   // a list may name files anywhere
+    else vj_path_join(path, size, index->link_root, name);
+    const uint32_t file = index->rows[row].src_id;
+    *out = (vj_link_file){ .path = path, .root = index->link_root, .bytes = index->link_bytes[file], .mtime_ns = index->link_mtime_ns[file] };
+}
+
 void vj_shard_index_free(vj_shard_index *index)
 {
     free(index->rows);
     free(index->text_offset);
     free(index->text);
+    free(index->link_root);
+    free(index->link_bytes);
+    free(index->link_mtime_ns);
     *index = (vj_shard_index){ 0 };
 }

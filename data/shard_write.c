@@ -67,16 +67,22 @@ static vj_status write_columns(shard_writer *w)
     return status;
 }
 
-static vj_status write_files(shard_writer *w)
+static vj_status write_files(shard_writer *w, bool linked)
 {
     vj_status status = VJ_OK;
     vj_str text = { 0 };
     uint64_t *offset = calloc((size_t)w->n + 1, sizeof *offset);
-    VJ_CHECK(offset != NULL, VJ_ERR_NOMEM, "no memory for the names of files");
-    int64_t files = 0;
+    int64_t *was = calloc(2 * (size_t)w->n, sizeof *was), files = 0;   // sizes, then times
+    if (offset == NULL || was == NULL) {
+        status = vj_fail(VJ_ERR_NOMEM, "no memory for the names of files");
+        goto done;
+    }
     for (int64_t i = 0; i < w->n; i++) {
         if (i > 0 && w->index[i].src_id == w->index[i - 1].src_id) continue;
-        offset[files++] = text.length;
+        offset[files] = text.length;
+        was[files] = w->rows[i].file_bytes;
+        was[w->n + files] = w->rows[i].file_mtime_ns;
+        files++;
         vj_str_add(&text, w->rows[i].file);
     }
     offset[files] = text.length;
@@ -85,7 +91,13 @@ static vj_status write_files(shard_writer *w)
     VJ_TRY_GOTO(vj_h5_write(w->h5, "/meta/file_offset", offset), done);
     VJ_TRY_GOTO(vj_h5_dataset(w->h5, "/meta/file_text", VJ_H5_U8, 1, &bytes, NULL), done);
     VJ_TRY_GOTO(vj_h5_write(w->h5, "/meta/file_text", text.data), done);
+    if (!linked) goto done;
+    VJ_TRY_GOTO(vj_h5_dataset(w->h5, "/meta/link_bytes", VJ_H5_I64, 1, &files, NULL), done);
+    VJ_TRY_GOTO(vj_h5_write(w->h5, "/meta/link_bytes", was), done);
+    VJ_TRY_GOTO(vj_h5_dataset(w->h5, "/meta/link_mtime_ns", VJ_H5_I64, 1, &files, NULL), done);
+    VJ_TRY_GOTO(vj_h5_write(w->h5, "/meta/link_mtime_ns", was + w->n), done);
 done:
+    free(was);
     free(offset);
     vj_str_free(&text);
     return status;
@@ -131,7 +143,7 @@ static vj_status copy_payload(shard_writer *w, int fd, const char *path)
     return status;
 }
 
-static vj_status write_attributes(shard_writer *w, const char *source, vj_source_kind kind, bool held_out)
+static vj_status write_attributes(shard_writer *w, const char *source, vj_source_kind kind, bool held_out, const char *link_root)
 {
     // The identity follows from the content, so that packing the same files again gives the same shards.
     unsigned char both[64], id[32];
@@ -142,7 +154,8 @@ static vj_status write_attributes(shard_writer *w, const char *source, vj_source
     vj_sha256_add(&h, both, sizeof both);
     vj_sha256_end(&h, id);
     VJ_TRY(vj_h5_put_text(w->h5, "/", "vj.format", "vjshard"));
-    VJ_TRY(vj_h5_put_i64(w->h5, "/", "vj.version", VJ_SHARD_VERSION));
+    VJ_TRY(vj_h5_put_i64(w->h5, "/", "vj.version", link_root != NULL ? VJ_SHARD_VERSION_LINKED : VJ_SHARD_VERSION));
+    if (link_root != NULL) VJ_TRY(vj_h5_put_text(w->h5, "/", "vj.link_root", link_root));
     VJ_TRY(vj_h5_put_text(w->h5, "/", "vj.kind", vj_source_kind_name(kind)));
     VJ_TRY(vj_h5_put_i64(w->h5, "/", "vj.held_out", held_out ? 1 : 0));
     VJ_TRY(vj_h5_put_bytes(w->h5, "/", "vj.shard_uuid", id, 16));
@@ -169,7 +182,7 @@ static vj_status describe(vj_shard_entry *out, const shard_writer *w, const char
 }
 
 vj_status vj_shard_write(vj_shard_entry *out, const char *dir, const char *name, const char *source, vj_source_kind kind,
-                         bool held_out, const vj_pack_row *rows, int64_t n)
+                         bool held_out, const char *link_root, const vj_pack_row *rows, int64_t n)
 {
     vj_status status = VJ_OK;
     shard_writer w = { .rows = rows, .n = n };
@@ -186,7 +199,7 @@ vj_status vj_shard_write(vj_shard_entry *out, const char *dir, const char *name,
     VJ_TRY_GOTO(vj_h5_group(w.h5, "/idx"), fail);
     VJ_TRY_GOTO(vj_h5_group(w.h5, "/meta"), fail);
     VJ_TRY_GOTO(write_columns(&w), fail);
-    VJ_TRY_GOTO(write_files(&w), fail);
+    VJ_TRY_GOTO(write_files(&w, link_root != NULL), fail);
     VJ_TRY_GOTO(vj_h5_dataset(w.h5, "/blob", VJ_H5_U8, 1, &w.blob_bytes, &w.blob_offset), fail);
     VJ_ASSERT(w.blob_offset > 0);
     fd = open(temporary, O_WRONLY | O_CLOEXEC);
@@ -195,7 +208,7 @@ vj_status vj_shard_write(vj_shard_entry *out, const char *dir, const char *name,
         goto fail;
     }
     VJ_TRY_GOTO(copy_payload(&w, fd, temporary), fail);
-    VJ_TRY_GOTO(write_attributes(&w, source, kind, held_out), fail);
+    VJ_TRY_GOTO(write_attributes(&w, source, kind, held_out, link_root), fail);
     VJ_TRY_GOTO(vj_h5_close(&w.h5), fail);
     VJ_TRY_GOTO(vj_io_fsync(fd, temporary), fail);
     VJ_TRY_GOTO(describe(out, &w, temporary, name), fail);

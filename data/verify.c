@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "data/link.h"
 #include "data/shard_impl.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
@@ -59,6 +60,39 @@ static vj_status check_blob(const vj_shard_index *x, const vj_shard_entry *entry
     return VJ_OK;
 }
 
+// Linked samples, put together from their files: all are tried, the first that fails is named.
+static vj_status check_links(const vj_shard_index *x, int fd, const char *path)
+{
+    vj_status status = VJ_OK, first = VJ_OK;
+    vj_bytes record = { 0 }, sample = { 0 };
+    char *reason = NULL, place[8192];
+    int64_t bad = 0, bad_row = 0;
+    for (int64_t i = 0; status == VJ_OK && i < x->n; i++) {
+        const vj_shard_row *r = &x->rows[i];
+        vj_link_file file;
+        vj_shard_index_link(x, i, place, sizeof place, &file);
+        status = vj_bytes_set(&record, (size_t)r->nbytes);
+        const off_t at = (off_t)(x->blob_offset + (int64_t)r->offset);
+        if (status == VJ_OK) status = vj_io_pread(fd, record.data, (size_t)r->nbytes, at, path);
+        if (status != VJ_OK) break;
+        const vj_status linked = vj_link_read(&sample, record.data, record.bytes, &file);
+        if (linked == VJ_OK) continue;
+        if (bad++ == 0 || (linked == VJ_ERR_IO && first != VJ_ERR_IO)) {   // what may pass is said rather than what will not
+            free(reason);
+            reason = vj_strdup(vj_error_text());
+            first = linked;
+            bad_row = i;
+        }
+    }
+    vj_bytes_free(&record);
+    vj_bytes_free(&sample);
+    if (status == VJ_OK && bad > 0)
+        status = vj_fail(first, "%lld of %lld linked samples cannot be had, row %lld: %s", (long long)bad, (long long)x->n,
+                         (long long)bad_row, reason);
+    free(reason);
+    return status;
+}
+
 static vj_status check_shard(const char *dir, const vj_shard_entry *entry, const char *source)
 {
     char path[4096];
@@ -79,6 +113,7 @@ static vj_status check_shard(const char *dir, const vj_shard_entry *entry, const
     }
     VJ_TRY_GOTO(vj_io_open_read(&fd, path), done);
     status = check_blob(&x, entry, fd, path);
+    if (status == VJ_OK && x.link_root != NULL) status = check_links(&x, fd, path);
 done:
     vj_io_close(&fd);
     vj_shard_index_free(&x);

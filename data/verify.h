@@ -9,7 +9,7 @@ typedef struct vj_verify_report {
     int64_t shards, damaged, unreadable, rows, bytes;
 } vj_verify_report;
 
-// One line per damaged shard (its first damage) goes to `lines`. VJ_ERR_MISMATCH: something is damaged; VJ_ERR_IO:
+// Of linked shards the original files too. One line per damaged shard (its first damage) goes to `lines`. VJ_ERR_MISMATCH: something is damaged; VJ_ERR_IO:
 // something cannot be read; the message sums up.
 vj_status vj_verify(const char *dir, int threads, vj_verify_report *report, vj_str *lines) VJ_MUST_CHECK;
 

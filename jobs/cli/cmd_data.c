@@ -117,6 +117,8 @@ static vj_status data_pack(int argc, char **argv)
           "re-encode with H.264 at this short side in pixels, at most 30 frames a second; default: packets stay as they are" },
         { "gop", VJ_OPT_INT, &gop, "N", "with --recode: frames from one keyframe to the next; default 8" },
         { "crf", VJ_OPT_INT, &crf, "N", "with --recode: quality, 0 (best) to 51; default 23" },
+        { "link", VJ_OPT_FLAG, &request.link, NULL,
+          "index only: samples stay in the original files, which must neither change nor move; not with --recode" },
         { "threads", VJ_OPT_INT, &threads, "N", "files packed at the same time; default: the CPUs" },
         { "seed", VJ_OPT_INT, &seed, "N", "chooses the held-out windows; default 239" },
         { "max-shard-bytes", VJ_OPT_INT, &request.max_shard_bytes, "N", "a shard is closed before it gets larger; default 1 GiB" },
@@ -222,8 +224,8 @@ static void list_text(const vj_catalog *catalog)
         const vj_source *s = &catalog->sources[i];
         char bytes[24];
         vj_bytes_text(bytes, (double)(s->train.blob_bytes + s->held_out.blob_bytes));
-        printf("%-20s %-6s %10g %10lld %10lld %10lld %7d %10s\n", s->name, vj_source_kind_name(s->kind), s->weight, (long long)s->train.rows,
-               (long long)s->held_out.rows, (long long)s->train.files, s->train.n + s->held_out.n, bytes);
+        printf("%-20s %-6s %10g %10lld %10lld %10lld %7d %10s%s\n", s->name, vj_source_kind_name(s->kind), s->weight, (long long)s->train.rows,
+               (long long)s->held_out.rows, (long long)s->train.files, s->train.n + s->held_out.n, bytes, s->linked ? "  linked" : "");
     }
     printf("catalogue %s\n", catalog->digest);
 }
@@ -246,6 +248,7 @@ static void list_json(const vj_catalog *catalog)
         vj_json_put_i64(&w, "frames", s->train.frames);
         vj_json_put_i64(&w, "shards", s->train.n + s->held_out.n);
         vj_json_put_i64(&w, "bytes", s->train.blob_bytes + s->held_out.blob_bytes);
+        vj_json_put_bool(&w, "linked", s->linked);
         vj_json_end_object(&w);
     }
     vj_json_end_array(&w);
@@ -262,7 +265,7 @@ static vj_status data_ls(int argc, char **argv)
     if (args.help) {
         vj_cli_print_help("data ls", "SHARDS",
                           "Sources, samples and sizes of a folder of shards.\n"
-                          "JSON: catalogue, sources [name, kind, weight, samples, held_out, files, frames, shards, bytes].", options);
+                          "JSON: catalogue, sources [name, kind, weight, samples, held_out, files, frames, shards, bytes, linked].", options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "SHARDS"));

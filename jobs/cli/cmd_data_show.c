@@ -24,7 +24,7 @@ typedef struct sample {
     place at;
     vj_sample_info info;
     vj_bytes bytes;
-    char file[1024], where[4400];
+    char file[1024], link[4096], where[4400];
 } sample;
 
 static const char *media_name(vj_media m)
@@ -85,6 +85,7 @@ static void print_text(const vj_catalog *c, const sample *s)
            (long long)s->at.row, (unsigned long long)i->key, s->where, bytes, media_name(i->media));
     printf("from        %s", s->file);
     if (i->media == VJ_MEDIA_CLIP) printf(", %.3f to %.3f s", (double)i->t0_us * 1e-6, (double)i->t1_us * 1e-6);
+    if (s->link[0] != '\0') printf("\nlinked      %s, unchanged", s->link);
     printf("\npictures    %lld of %d x %d", (long long)i->n_frames, i->width, i->height);
     if (i->media == VJ_MEDIA_CLIP && i->fps_den > 0) printf(", %.3f a second", (double)i->fps_num / i->fps_den);
     if (i->orientation != 1) printf(", turned when decoded (orientation %d)", i->orientation);
@@ -104,6 +105,7 @@ static void print_json(const vj_catalog *c, const sample *s)
     vj_json_put_hex(&w, "file_key", i->file_key);
     vj_json_put_text(&w, "where", s->where);
     vj_json_put_text(&w, "file", s->file);
+    vj_json_put_text(&w, "linked_file", s->link);
     vj_json_put_text(&w, "media", media_name(i->media));
     vj_json_put_i64(&w, "bytes", i->bytes);
     vj_json_put_i64(&w, "frames", i->n_frames);
@@ -183,6 +185,7 @@ static vj_status show(const vj_order_root *root, const char *word, uint64_t g, c
     if (status == VJ_OK) status = is_key(word) ? find_by_key(catalog, shards, word, &s.at) : find_by_place(catalog, word, &s.at);
     if (status == VJ_OK) status = vj_shards_read(shards, s.at.source, s.at.held_out, s.at.row, &s.info, &s.bytes);
     if (status == VJ_OK) status = vj_shards_file(shards, s.at.source, s.at.held_out, s.at.row, s.file, sizeof s.file);
+    if (status == VJ_OK) status = vj_shards_link(shards, s.at.source, s.at.held_out, s.at.row, s.link, sizeof s.link);
     if (status == VJ_OK) vj_shards_where(shards, s.at.source, s.at.held_out, s.at.row, s.where, sizeof s.where);
     if (status == VJ_OK && png) status = draw(root, &s, g, png);
     if (status == VJ_OK && json) print_json(catalog, &s);
@@ -209,8 +212,8 @@ vj_status vj_cmd_data_show(int argc, char **argv)
     if (args.help) {
         vj_cli_print_help("data show", "SHARDS|CONFIG SOURCE:ROW|KEY [key=value ...]",
                           "Everything known of one sample: SOURCE:ROW, SOURCE:held-out:ROW, or a key. Its bytes are checked.\n"
-                          "JSON: source, held_out, row, key, file_key, where, file, media, bytes, frames, window_start, window_end, fps_num,\n"
-                          "fps_den, width, height, orientation, label, flags.", options);
+                          "JSON: source, held_out, row, key, file_key, where, file, linked_file (\"\": the shard holds it), media, bytes, frames,\n"
+                          "window_start, window_end, fps_num, fps_den, width, height, orientation, label, flags.", options);
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 2, 2, "SHARDS|CONFIG or the sample"));
