@@ -2,6 +2,7 @@
 
 #include "data/link.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -101,7 +102,8 @@ static vj_status parse(record *r, const void *data, size_t bytes, int64_t file_b
 {
     const unsigned char *p = data;
     VJ_CHECK(bytes >= HEADER && memcmp(p, "VJL1", 4) == 0, VJ_ERR_DATA, "these bytes are no linked sample");
-    *r = (record){ .crc = get32(p + 4), .bytes = get64(p + 8), .head_bytes = get32(p + 16), .n = get32(p + 20), .extents = p + HEADER };
+    *r = (record){ .crc = get32(p + 4), .bytes = get64(p + 8), .head_bytes = get32(p + 16), .n = get32(p + 20),
+                   .extents = p + HEADER };
     VJ_CHECK(HEADER + r->head_bytes + EXTENT * r->n == (int64_t)bytes, VJ_ERR_DATA, "a linked sample's parts do not add up to its %zu bytes",
              bytes);
     r->head = r->extents + EXTENT * r->n;
@@ -117,6 +119,18 @@ static vj_status parse(record *r, const void *data, size_t bytes, int64_t file_b
     return VJ_OK;
 }
 
+// A folder without anything in it is a mount point without its file system, most likely.
+static bool root_is_there(const char *root)
+{
+    DIR *dir = opendir(root);
+    struct dirent *entry;
+    bool any = false;
+    if (dir == NULL) return false;
+    while (!any && (entry = readdir(dir)) != NULL) any = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(dir);
+    return any;
+}
+
 static vj_status open_file(int *fd, const vj_link_file *file)
 {
     struct stat st;
@@ -125,8 +139,8 @@ static vj_status open_file(int *fd, const vj_link_file *file)
         const int error = errno;
         const bool gone = error == ENOENT || error == ENOTDIR || error == ELOOP || error == EACCES || error == EPERM ||
                           error == ENAMETOOLONG;
-        VJ_CHECK(!gone || vj_path_is_dir(file->root), VJ_ERR_IO, "the folder of the original files is not there, or may not be read: %s",
-                 file->root);
+        VJ_CHECK(!gone || root_is_there(file->root), VJ_ERR_IO,
+                 "the folder of the original files is not there, empty, or may not be read: %s", file->root);
         VJ_FAIL(gone ? VJ_ERR_DATA : VJ_ERR_IO, "the original file cannot be opened (%s): %s", strerror(error), file->path);
     }
     const bool known = fstat(*fd, &st) == 0;

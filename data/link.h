@@ -39,7 +39,7 @@ int64_t vj_link_find(int fd, int64_t near, const void *data, size_t bytes);
 vj_status vj_link_write(vj_bytes *out, const void *sample, size_t bytes, size_t head, const vj_link_extents *extents) VJ_MUST_CHECK;
 // The sample of a record. VJ_ERR_DATA, with the reason and the file's path: the file is gone, has another size or another time (to
 // the second), or its bytes are others; the record claims nonsense. VJ_ERR_IO: the system cannot read it just now, or the whole root
-// is not there (not mounted, say): that is no reason to hold every sample for bad.
+// is not there or empty (not mounted, say): that is no reason to hold every sample for bad.
 vj_status vj_link_read(vj_bytes *out, const void *record, size_t bytes, const vj_link_file *file) VJ_MUST_CHECK;
 
 #endif

@@ -248,6 +248,9 @@ static void what_became_of_a_file_is_said(void **state)
 
     assert_int_equal(rename(f.videos, root), 0);   // all at once: not mounted, most likely
     assert_fails(read_row(f.linked, 0), VJ_ERR_IO, "folder of the original files");
+    assert_int_equal(mkdir(f.videos, 0700), 0);    // a mount point
+    assert_fails(read_row(f.linked, 0), VJ_ERR_IO, "empty");
+    assert_int_equal(rmdir(f.videos), 0);
     assert_int_equal(rename(root, f.videos), 0);
     vj_fault_set("eio@read[.y4m]:1");
     assert_fails(read_row(f.linked, 3), VJ_ERR_IO, ".y4m");
