@@ -65,7 +65,7 @@ vj_status vj_roof_measure(vj_device *device, double *flop_per_second)
 double vj_roof_expected_share(double slot_flop)
 {
     // The quickstart, its cooldown, and blocks of ViT-L on one clip of 16 frames x 256 px.
-    static const struct { double flop, share; } measured[] = { { 1.6e9, 0.42 }, { 7.7e9, 0.63 }, { 8.6e11, 0.86 } };
+    static const struct { double flop, share; } measured[] = { { 1.6e9, 0.39 }, { 7.7e9, 0.62 }, { 8.6e11, 0.86 } };
     enum { N = sizeof measured / sizeof measured[0] };
     if (!(slot_flop > measured[0].flop)) return measured[0].share;
     for (int i = 1; i < N; i++) {
