@@ -66,7 +66,9 @@ typedef struct vj_attention_spec {
     int64_t heads, head_dim;      // H, D
     int64_t segments;             // S
     int64_t longest;              // rows of the longest sequence (host knows it; kernels size their tiles by it)
-    int64_t pairs;                // sum over sequences of rows squared (host knows it; for counting FLOP)
+    int64_t pairs;                // sum over sequences of queries times rows (host knows it; for counting FLOP)
+    const vj_tensor *from;        // (S) int32, 0 .. rows of its sequence: rows before it ask nothing, they are keys and values
+                                  // alone; their o and lse are 0, their do counts for nothing. NULL: every row asks
 } vj_attention_spec;
 // o (R, H*D), lse (R, H): log of the softmax's denominator, saved for backward; qkv (R, 3*H*D); seg (S+1).
 vj_status vj_attention_forward(vj_stream *st, const vj_tensor *o, const vj_tensor *lse, const vj_tensor *qkv,

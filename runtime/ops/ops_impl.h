@@ -48,13 +48,13 @@ typedef struct vj_args_rope {   // forward and backward
 typedef struct vj_args_attention_forward {
     void *o, *lse;
     const void *qkv;
-    const int32_t *seg;
+    const int32_t *seg, *from;
     int64_t R, H, D, S, longest, pairs;
 } vj_args_attention_forward;
 typedef struct vj_args_attention_backward {
     void *dqkv;
     const void *do_, *o, *lse, *qkv;
-    const int32_t *seg;
+    const int32_t *seg, *from;
     int64_t R, H, D, S, longest, pairs;
 } vj_args_attention_backward;
 typedef struct vj_args_patch_gather {
@@ -99,8 +99,8 @@ typedef struct vj_args_square_sums { double *out; const void *x; int64_t n, chun
     X(gelu_backward, vj_args_gelu_backward, 3)                                                                         \
     X(rope_forward, vj_args_rope, 3)                                                                                   \
     X(rope_backward, vj_args_rope, 3)                                                                                  \
-    X(attention_forward, vj_args_attention_forward, 4)                                                                 \
-    X(attention_backward, vj_args_attention_backward, 6)                                                               \
+    X(attention_forward, vj_args_attention_forward, 5)                                                                 \
+    X(attention_backward, vj_args_attention_backward, 7)                                                               \
     X(patch_gather, vj_args_patch_gather, 3)                                                                           \
     X(rows_gather, vj_args_rows_gather, 4)                                                                             \
     X(rows_sum, vj_args_rows_sum, 3)                                                                                   \

@@ -46,11 +46,13 @@ vj_status vj_attention_forward(vj_stream *st, const vj_tensor *o, const vj_tenso
     EXPECT_2D("attention_forward", o, t, R, C);
     EXPECT_2D("attention_forward", lse, t, R, s->heads);
     EXPECT_1D("attention_forward", seg, VJ_I32, s->segments + 1);
+    VJ_TRY(vj_expect("attention_forward", "from", s->from, VJ_I32, 1, s->segments, 0, true));
     if (R == 0) return VJ_OK;
     const vj_args_attention_forward a = { .o = o->data,
                                           .lse = lse->data,
                                           .qkv = qkv->data,
                                           .seg = seg->data,
+                                          .from = vj_data(s->from),
                                           .R = R,
                                           .H = s->heads,
                                           .D = s->head_dim,
@@ -72,6 +74,7 @@ vj_status vj_attention_backward(vj_stream *st, const vj_tensor *dqkv, const vj_t
     EXPECT_2D("attention_backward", o, t, R, C);
     EXPECT_2D("attention_backward", lse, t, R, s->heads);
     EXPECT_1D("attention_backward", seg, VJ_I32, s->segments + 1);
+    VJ_TRY(vj_expect("attention_backward", "from", s->from, VJ_I32, 1, s->segments, 0, true));
     if (R == 0) return VJ_OK;
     const vj_args_attention_backward a = { .dqkv = dqkv->data,
                                            .do_ = do_->data,
@@ -79,6 +82,7 @@ vj_status vj_attention_backward(vj_stream *st, const vj_tensor *dqkv, const vj_t
                                            .lse = lse->data,
                                            .qkv = qkv->data,
                                            .seg = seg->data,
+                                           .from = vj_data(s->from),
                                            .R = R,
                                            .H = s->heads,
                                            .D = s->head_dim,

@@ -33,7 +33,12 @@ static void forward_head(void *context, int64_t task, int worker)
     const double scale = 1 / sqrt((double)D);
     double *o = (double *)a->o + first * C + h * D, *lse = (double *)a->lse + first * a->H + h;
     double *P = (double *)job->scratch[worker], *scratch = P + QUERIES * n;   // P (QUERIES, n)
-    for (int64_t i0 = 0; i0 < n; i0 += QUERIES) {
+    const int64_t from = a->from ? a->from[s] : 0;
+    for (int64_t i = 0; i < from; i++) {
+        memset(o + i * C, 0, (size_t)D * sizeof *o);
+        lse[i * a->H] = 0;
+    }
+    for (int64_t i0 = from; i0 < n; i0 += QUERIES) {
         const int64_t m = least(n - i0, QUERIES);
         const double *qi = q + i0 * row;
         ref_product_run(&(ref_product){ P, n, ref_plain(qi, row), ref_transposed(k, row), m, n, D, false }, scratch);
@@ -58,13 +63,18 @@ void ref_attention_forward(const vj_exec *exec, const void *args)
 
 typedef struct backward_job { const vj_args_attention_backward *a; char **scratch; } backward_job;
 
-// P: scores -> probabilities; G: gradient of probabilities -> gradient of scores, for m queries from row `row` on.
+// P: scores -> probabilities; G: gradient of probabilities -> gradient of scores, for m queries from row `row` on, of which
+// the first `skip` ask nothing.
 static void score_gradients(const vj_args_attention_backward *a, double *P, double *G, int64_t row, int64_t m,
-                            int64_t n, int64_t h)
+                            int64_t skip, int64_t n, int64_t h)
 {
     const int64_t D = a->D, C = a->H * D;
     const double scale = 1 / sqrt((double)D);
-    for (int64_t i = 0; i < m; i++) {
+    for (int64_t i = 0; i < skip; i++) {
+        memset(P + i * n, 0, (size_t)n * sizeof *P);
+        memset(G + i * n, 0, (size_t)n * sizeof *G);
+    }
+    for (int64_t i = skip; i < m; i++) {
         const double *o = (const double *)a->o + (row + i) * C + h * D,
                      *g = (const double *)a->do_ + (row + i) * C + h * D;
         const double lse = ((const double *)a->lse)[(row + i) * a->H + h];
@@ -87,14 +97,17 @@ static void backward_head(void *context, int64_t task, int worker)
     const double *q = (const double *)a->qkv + first * row + h * D, *k = q + C, *v = q + 2 * C;
     double *dq = (double *)a->dqkv + first * row + h * D, *dk = dq + C, *dv = dq + 2 * C;
     double *P = (double *)job->scratch[worker], *G = P + QUERIES * n, *scratch = G + QUERIES * n;   // both (QUERIES, n)
-    for (int64_t i0 = 0; i0 < n; i0 += QUERIES) {
+    // Whole blocks of queries are left out, so that sums over queries are cut where they are without `from`.
+    const int64_t from = a->from ? a->from[s] : 0, begin = n == 0 ? 0 : least(from, n - 1) / QUERIES * QUERIES;
+    for (int64_t i = 0; i < begin; i++) memset(dq + i * row, 0, (size_t)D * sizeof *dq);
+    for (int64_t i0 = begin; i0 < n; i0 += QUERIES) {
         const int64_t m = least(n - i0, QUERIES);
         const double *qi = q + i0 * row, *gi = (const double *)a->do_ + (first + i0) * C + h * D;
         double *dqi = dq + i0 * row;
-        const bool more = i0 > 0;   // dk and dv: the first block of queries overwrites, the others add
+        const bool more = i0 > begin;   // dk and dv: the first block of queries overwrites, the others add
         ref_product_run(&(ref_product){ P, n, ref_plain(qi, row), ref_transposed(k, row), m, n, D, false }, scratch);
         ref_product_run(&(ref_product){ G, n, ref_plain(gi, C), ref_transposed(v, row), m, n, D, false }, scratch);
-        score_gradients(a, P, G, first + i0, m, n, h);
+        score_gradients(a, P, G, first + i0, m, from > i0 ? least(from - i0, m) : 0, n, h);
         ref_product_run(&(ref_product){ dv, row, ref_transposed(P, n), ref_plain(gi, C), n, D, m, more }, scratch);
         ref_product_run(&(ref_product){ dk, row, ref_transposed(G, n), ref_plain(qi, row), n, D, m, more }, scratch);
         ref_product_run(&(ref_product){ dqi, row, ref_plain(G, n), ref_plain(k, row), m, D, n, false }, scratch);

@@ -172,12 +172,15 @@ static const int32_t first_rows[] = { 0, 7, 8, 8, 45, 50 };
 static const vj_attention_spec attention_spec = {
     .heads = 2, .head_dim = 6, .segments = 5, .longest = 37, .pairs = 49 + 1 + 37 * 37 + 25
 };
+// The same, of which rows from these on ask; the others are keys and values alone.
+static const int32_t asking_from[] = { 3, 0, 0, 35, 5 };
 static void attention_build(scene *s)
 {
     add_input(s, 50, 3 * 12, 1.5, false);
     add_output(s, 50, 12);
     add_work(s, 50, 2);
     s->seg = make(s, VJ_I32, 1, 6, first_rows);
+    s->pos = make(s, VJ_I32, 1, 5, asking_from);
 }
 static void attention_forward(scene *s)
 {
@@ -187,6 +190,23 @@ static void attention_backward(scene *s)
 {
     assert_ok(vj_attention_backward(s->st, &s->grad[0], &s->dout[0], &s->out[0], &s->work[0], &s->in[0], &s->seg,
                                     &attention_spec));
+}
+
+static vj_attention_spec asking_spec(const scene *s)
+{
+    vj_attention_spec spec = attention_spec;
+    spec.from = &s->pos;
+    return spec;
+}
+static void asking_forward(scene *s)
+{
+    const vj_attention_spec spec = asking_spec(s);
+    assert_ok(vj_attention_forward(s->st, &s->out[0], &s->work[0], &s->in[0], &s->seg, &spec));
+}
+static void asking_backward(scene *s)
+{
+    const vj_attention_spec spec = asking_spec(s);
+    assert_ok(vj_attention_backward(s->st, &s->grad[0], &s->dout[0], &s->out[0], &s->work[0], &s->in[0], &s->seg, &spec));
 }
 
 // y = rows of x, and rows of the table (mask tokens) in between
@@ -244,6 +264,7 @@ static const gradient_case cases[] = {
     { "rows", rows_build, rows_forward, rows_backward },
     { "loss l1", loss_build, loss_l1, loss_l1 },
     { "loss l2", loss_build, loss_l2, loss_l2 },
+    { "attention of some rows", attention_build, asking_forward, asking_backward },
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
@@ -392,6 +413,12 @@ static void no_delta(const vj_exec *e, const void *args)
     ref_attention_backward(e, &a);
     free(zeros);
 }
+static void every_row_asks(const vj_exec *e, const void *args)
+{
+    vj_args_attention_backward a = *(const vj_args_attention_backward *)args;
+    a.from = NULL;
+    ref_attention_backward(e, &a);
+}
 static void one_sequence_too_few(const vj_exec *e, const void *args)
 {
     vj_args_attention_backward a = *(const vj_args_attention_backward *)args;
@@ -432,6 +459,7 @@ static void mistakes_are_seen(void **state)
         { "interleaved rope rotated back", 4, VJ_OP_rope_backward, rotated_back, true },   // there it is no mistake
         { "no delta", 5, VJ_OP_attention_backward, no_delta, false },
         { "one sequence too few", 5, VJ_OP_attention_backward, one_sequence_too_few, false },
+        { "every row asks", 9, VJ_OP_attention_backward, every_row_asks, false },
         { "one row of a sum lost", 6, VJ_OP_rows_sum, one_row_of_sum_lost, false },
         { "one row of a scatter lost", 6, VJ_OP_rows_scatter, one_row_of_scatter_lost, false },
         { "one weight for all rows, l1", 7, VJ_OP_loss, first_weight_for_all, false },

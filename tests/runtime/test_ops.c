@@ -276,6 +276,63 @@ static void on_isa(const char *isa)
     unsetenv("VJ_CPU");
 }
 
+// Sequences of a, 1 and b rows of which only the last ones ask: what the others do not ask for is exactly what comes of a
+// gradient of zero, in the same order of sums. (By value: a sum of zeros may have either sign.)
+static void attention_from(env *e, const shape *s, const int32_t from[3], bool given)
+{
+    const int32_t seg[4] = { 0, (int32_t)s->a, (int32_t)s->a + 1, (int32_t)(s->a + 1 + s->b) };
+    const int64_t R = seg[3], H = s->c, D = s->d, C = H * D;
+    const vj_tensor qkv = input(e, R, 3 * C, 1.5), g = input(e, R, C, 1), segments = ints(e, 4, 1, seg), places = ints(e, 3, 1, from);
+    const vj_tensor o = empty(e, R, C), lse = empty(e, R, H), dqkv = empty(e, R, 3 * C);
+    for (int k = 0; k < 3; k++) {
+        const vj_tensor idle = vj_rows(&g, seg[k], from[k]);
+        OK(vj_zero(e->st, idle.data, vj_tensor_bytes(&idle)));
+    }
+    const vj_attention_spec spec = { .heads = H, .head_dim = D, .segments = 3, .longest = s->a > s->b ? s->a : s->b,
+                                     .from = given ? &places : NULL };
+    OK(vj_attention_forward(e->st, &o, &lse, &qkv, &segments, &spec));
+    OK(vj_attention_backward(e->st, &dqkv, &g, &o, &lse, &qkv, &segments, &spec));
+    record(e, &o);
+    record(e, &lse);
+    record(e, &dqkv);
+}
+
+static void rows_that_ask_nothing_cost_no_bits(void **state)
+{
+    (void)state;
+    static const struct { const char *device; int threads; shape s; int32_t from[3]; } cases_of_from[] = {
+        { "ref", 2, { 97, 49, 2, 24 }, { 40, 0, 48 } },      { "cpu", 1, { 97, 49, 2, 24 }, { 96, 1, 0 } },
+        { "cpu", 2, { 401, 130, 1, 80 }, { 70, 0, 129 } },   { "cpu", 2, { 130, 7, 3, 7 }, { 64, 1, 7 } },
+        { "far", 2, { 700, 530, 2, 32 }, { 333, 1, 191 } },  { "cpu", 2, { 700, 200, 13, 32 }, { 65, 0, 199 } },
+        { "cpu", 2, { 3000, 50, 12, 128 }, { 2000, 0, 3 } },
+    };
+    for (size_t i = 0; i < sizeof cases_of_from / sizeof cases_of_from[0]; i++) {
+        const char *device = cases_of_from[i].device;
+        const shape *s = &cases_of_from[i].s;
+        const int32_t *from = cases_of_from[i].from, seg[3] = { 0, (int32_t)s->a, (int32_t)s->a + 1 };
+        env all = env_open(device, cases_of_from[i].threads), some = env_open(device, cases_of_from[i].threads);
+        attention_from(&all, s, from, false);
+        attention_from(&some, s, from, true);
+        for (int k = 0; k < 3; k++) {   // o, lse
+            for (int out = 0; out < 2; out++) {
+                const int64_t row = out == 0 ? s->c * s->d : s->c;
+                for (int64_t n = seg[k] * row; n < (seg[k] + from[k]) * row; n++) all.out[out].v[n] = 0;
+            }
+        }
+        for (int out = 0; out < 3; out++) {
+            for (int64_t n = 0; n < all.out[out].n; n++) {
+                if (!(all.out[out].v[n] == some.out[out].v[n]))
+                    fail_msg("case %zu, output %d differs at %lld: %.9g, %.9g", i, out, (long long)n, all.out[out].v[n],
+                             some.out[out].v[n]);
+            }
+        }
+        env_close(&all, "attention of all rows");
+        env_close(&some, "attention of some rows");
+        outputs_free(&all);
+        outputs_free(&some);
+    }
+}
+
 static void ops_on_portable(void **state) { (void)state; on_isa("portable"); }
 static void ops_on_avx2(void **state) { (void)state; on_isa("avx2"); }
 static void ops_on_avx512(void **state) { (void)state; on_isa("avx512"); }
@@ -445,6 +502,7 @@ int main(void)
         cmocka_unit_test(ops_on_portable),
         cmocka_unit_test(ops_on_avx2),
         cmocka_unit_test(ops_on_avx512),
+        cmocka_unit_test(rows_that_ask_nothing_cost_no_bits),
         cmocka_unit_test(ref_bits_do_not_depend_on_threads),
         cmocka_unit_test(rope_golden),
         cmocka_unit_test(what_is_not_finite_stays_visible),

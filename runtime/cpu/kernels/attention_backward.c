@@ -8,7 +8,8 @@
 //   dv += P' g  dk += dS' q  dq' += K' dS'
 //
 // Easy to get wrong: lanes beyond the end of the range have probability 0 (their lse is very large), and what stands in
-// rows of S' beyond the last key is never used.
+// rows of S' beyond the last key is never used. Rows before `from` are no queries: whole groups of them are left out (sums
+// over queries keep their order), and those that share a group with queries are treated like lanes beyond the end.
 
 #include <math.h>
 
@@ -35,7 +36,7 @@ typedef struct backward_job {
 typedef struct head {
     const float *q, *k, *v, *g, *o, *lse;   // first row, this head
     float *dq, *dk, *dv;
-    int64_t n, D, Dw, H, C;
+    int64_t n, from, D, Dw, H, C;
     // of a block of keys
     float *K, *V;     // (KEYS, D)
     float *dK, *dV;   // (KEYS, Dw)
@@ -62,6 +63,7 @@ static head head_of(const vj_args_attention_backward *a, int64_t s, int64_t h, f
     float *dq = (float *)a->dqkv + first * 3 * C + h * D;
     head x = { .q = q, .k = q + C, .v = q + 2 * C, .dq = dq, .dk = dq + C, .dv = dq + 2 * C, .D = D, .Dw = Dw, .H = a->H, .C = C };
     x.n = a->seg[s + 1] - first;
+    x.from = a->from ? a->from[s] : 0;
     x.g = (const float *)a->do_ + first * C + h * D;
     x.o = (const float *)a->o + first * C + h * D;
     x.lse = (const float *)a->lse + first * a->H + h;
@@ -91,9 +93,10 @@ static void load_queries(const head *x, int64_t i0, int64_t rows, float scale)
         pack_transposed_panel(x->Gt + i * D, PANEL, x->G + i * Dw, Dw, D, PANEL, 1.0f);
     }
     for (int64_t i = 0; i < whole; i++) {
-        x->row_lse[i] = i < rows ? x->lse[(i0 + i) * x->H] : 1e30f;   // probability 0
+        const bool asks = i < rows && i0 + i >= x->from;
+        x->row_lse[i] = asks ? x->lse[(i0 + i) * x->H] : 1e30f;   // probability 0
         x->delta[i] = 0;
-        if (i >= rows) continue;
+        if (!asks) continue;
         vf sum = { 0 };
         int64_t d = 0;
         for (; d + W <= D; d += W) sum += load(o + i * x->C + d) * load(x->G + i * Dw + d);
@@ -264,8 +267,15 @@ static void backward_task(void *context, int64_t task, int worker)
     const bool whole = job->want_q && job->want_kv, keys_split = !whole && job->want_kv, queries_split = !whole && job->want_q;
     if (!whole && begin >= end) return;
     const int64_t i_begin = queries_split ? begin : 0, i_end = queries_split ? end : x.n;
-    for (int64_t i = i_begin; i < i_end; i += chunk)
-        backward_chunk(&x, keys_split ? begin : 0, keys_split ? end : x.n, i, least(i_end - i, chunk), job->want_q, job->want_kv, i > i_begin);
+    // The first group with a query (the last group, where there is none), counted from i_begin as if all were queries.
+    int64_t first = x.from > i_begin ? i_begin + (least(x.from, i_end - 1) - i_begin) / GROUPED * GROUPED : i_begin;
+    for (int64_t i = i_begin; i < first && job->want_q; i++) memset(x.dq + i * 3 * x.C, 0, (size_t)x.D * sizeof *x.dq);
+    const int64_t begun = first;
+    for (int64_t next; first < i_end; first = next) {
+        next = i_begin + ((first - i_begin) / chunk + 1) * chunk;
+        backward_chunk(&x, keys_split ? begin : 0, keys_split ? end : x.n, first, least(i_end, next) - first, job->want_q, job->want_kv,
+                       first > begun);
+    }
 }
 
 void VJ_NAME(attention_backward)(const vj_exec *exec, const void *args)

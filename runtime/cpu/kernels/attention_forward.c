@@ -2,6 +2,8 @@
 // with rows squared. A task makes up to QUERIES rows of one head: their queries are transposed into panels once; for each
 // block of KEYS keys, K and V are copied side by side once, then every panel sees them.
 //
+// Rows before `from` are no queries: tasks begin behind them.
+//
 // Easy to get wrong: lanes beyond the end of the sequence are computed (from zeros) and must not be written.
 
 #include <math.h>
@@ -98,6 +100,17 @@ static void finish_rows(const vj_args_attention_forward *a, const panels *p, int
     for (int64_t i = 0; i < rows; i++) lse[i * a->H] = p->top[i] + VJ_NAME(cpu_log)(p->sum[i]);
 }
 
+// Rows that ask nothing.
+static void clear_rows(const vj_args_attention_forward *a, int64_t first, int64_t rows, int64_t h)
+{
+    const int64_t C = a->H * a->D;
+    float *o = (float *)a->o + first * C + h * a->D, *lse = (float *)a->lse + first * a->H + h;
+    for (int64_t i = 0; i < rows; i++) {
+        memset(o + i * C, 0, (size_t)a->D * sizeof *o);
+        lse[i * a->H] = 0;
+    }
+}
+
 static size_t forward_floats(int64_t D) { return (size_t)(QUERIES * (2 * D + 2) + 2 * KEYS * D + KEYS * PANEL); }
 
 static void forward_task(void *context, int64_t task, int worker)
@@ -106,7 +119,9 @@ static void forward_task(void *context, int64_t task, int worker)
     const vj_args_attention_forward *a = job->a;
     const int64_t D = a->D, C = a->H * D, stride = 3 * C;
     const int64_t s = task / (a->H * job->per_segment), h = task / job->per_segment % a->H;
-    const int64_t first = a->seg[s], n = a->seg[s + 1] - first, q0 = task % job->per_segment * job->rows;
+    const int64_t first = a->seg[s], n = a->seg[s + 1] - first, from = a->from ? a->from[s] : 0;
+    const int64_t q0 = from + task % job->per_segment * job->rows;
+    if (q0 == from) clear_rows(a, first, from, h);
     if (q0 >= n) return;
     const int64_t rows = least(n - q0, job->rows), count = up(rows, PANEL) / PANEL;
     const float *q = (const float *)a->qkv + first * stride + h * D, *k = q + C, *v = q + 2 * C;
