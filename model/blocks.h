@@ -2,6 +2,9 @@
 //
 //   x1 = x + Attn(LN1(x)),  y = x1 + MLP(LN2(x1))           [spec/pretrain.md 1.4 to 1.7]
 //
+// In the last block only some rows may be used (vj_sequences): all give keys and values, but only those ask, are projected
+// and go through the MLP.
+//
 // Saved per block and row: x, qkv (rotated), o, x1, the pre-activation of the MLP, and the statistics of both norms and
 // of the softmax: 10 C floats and a few. LN and GELU outputs are made again in backward: they cost little and would be
 // 6 C more.
@@ -17,9 +20,9 @@ typedef struct vj_block_saved {
     vj_tensor mean1, rstd1;           // (R)
     vj_tensor qkv;                    // (R, 3C), q and k rotated
     vj_tensor o, lse;                 // (R, C), (R, H)
-    vj_tensor x1;                     // (R, C)
-    vj_tensor mean2, rstd2;           // (R)
-    vj_tensor pre;                    // (R, hidden)
+    vj_tensor x1;                     // (U, C), U = R, or in the last block the rows that are used
+    vj_tensor mean2, rstd2;           // (U)
+    vj_tensor pre;                    // (U, hidden)
 } vj_block_saved;
 
 typedef struct vj_blocks {
@@ -39,13 +42,13 @@ size_t vj_rope_table_bytes(const vj_blocks *b, int64_t positions, vj_dtype real)
 // Fills the table at `address` (device memory of that size) for positions 0 .. positions - 1.
 vj_status vj_rope_table_fill(vj_blocks *b, void *address, int64_t positions, vj_stream *st) VJ_MUST_CHECK;
 
-// *x (R, C) goes in and the output of the last block comes out of it: other memory when training (the input is saved),
-// the same memory otherwise.
+// *x (R, C) goes in and the output of the last block comes out of it: (used, C) where only some rows are used. Other memory
+// when training (the input is saved) or when only some are used, the same memory otherwise.
 vj_status vj_blocks_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequences *s) VJ_MUST_CHECK;
 // Blocks first .. end - 1 alone, nothing kept: *x (R, C) is updated where it is.
 vj_status vj_blocks_run(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequences *s, int64_t first,
                         int64_t end) VJ_MUST_CHECK;
-// g (R, C): gradient of the output in, of the input out.
+// g (R, C): gradient of the output in (where only some rows are used, its first `used` rows), of the input out.
 vj_status vj_blocks_backward(vj_ctx *ctx, vj_blocks *b, const vj_tensor *g, const vj_sequences *s) VJ_MUST_CHECK;
 
 #endif

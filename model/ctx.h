@@ -26,6 +26,10 @@ typedef struct vj_sequences {
     int64_t rows, segments, longest, pairs;   // pairs: sum of squared lengths
     vj_tensor seg;                            // (segments + 1) int32
     vj_tensor pos;                            // (rows, 3) int32: t, y, x
+    // What is read of the last block, where that is not every row: the last rows of each sequence.
+    int64_t used, used_pairs;                 // rows (0: all); sum over sequences of used rows times rows
+    vj_tensor used_rows;                      // (used) int32
+    vj_tensor used_from;                      // (segments) int32: the first, counted from the sequence's begin
 } vj_sequences;
 
 #endif

@@ -127,13 +127,11 @@ vj_status vj_student_forward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj
     vj_arena_reset(&ctx->scratch, mark);
     VJ_TRY(vj_blocks_forward(ctx, &m->predictor_blocks, &x, &p->pred));
 
-    // Only target rows are normed and projected.
-    VJ_SAVED(ctx, &s->tail, p->Rt, q);
+    s->tail = x;   // target rows: the others stop in the last block
     VJ_SAVED(ctx, &s->tail_norm, p->Rt, q);
     VJ_TRY(vj_tensor_alloc_1d(&ctx->saved, &s->tail_mean, ctx->real, p->Rt));
     VJ_TRY(vj_tensor_alloc_1d(&ctx->saved, &s->tail_rstd, ctx->real, p->Rt));
     VJ_SAVED(ctx, &s->pred, p->Rt, C);
-    VJ_RUN(ctx, vj_rows_gather(ctx->st, &s->tail, &x, NULL, &p->pred_tgt));
     VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &s->tail_norm, &s->tail_mean, &s->tail_rstd, &s->tail, &norm_w, &norm_b,
                                      norm_eps));
     VJ_RUN(ctx, vj_linear_forward(ctx->st, &s->pred, &s->tail_norm, &proj_w, &proj_b, VJ_EPI_NONE, NULL));   // (Rt, C)
@@ -145,7 +143,7 @@ static vj_status token_gradients(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p
 {
     int64_t first = 0;
     for (int i = 0; i < p->n_groups; i++) {
-        const vj_tensor rows = vj_rows(&p->pred_tgt, first, p->groups[i].tgt),
+        const vj_tensor rows = vj_rows(&p->pred.used_rows, first, p->groups[i].tgt),
                         d = vj_store_grad(m->predictor, R_TOKENS + p->groups[i].token);
         VJ_RUN(ctx, vj_rows_sum(ctx->st, &d, g, &rows));
         first += p->groups[i].tgt;
@@ -167,18 +165,17 @@ static vj_status predictor_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan
                     d_proj_b = vj_store_grad(store, m->places.proj_b);
     const vj_tensor d_norm_w = vj_store_grad(store, m->places.norm_w),
                     d_norm_b = vj_store_grad(store, m->places.norm_b);
-    vj_tensor g, dt, de;
+    vj_tensor g, de;
     VJ_SCRATCH(ctx, &g, p->pred.rows, q);
     VJ_TRY(vj_unit_gather(store, ctx->st, 0));
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &d_proj_w, &d_proj_b, dpred, &s->tail_norm));
     const vj_mark inner = vj_arena_mark(&ctx->scratch);
     vj_tensor dn;
     VJ_SCRATCH(ctx, &dn, p->Rt, q);
-    VJ_SCRATCH(ctx, &dt, p->Rt, q);
+    const vj_tensor dt = vj_rows(&g, 0, p->Rt);
     VJ_RUN(ctx, vj_linear_backward_input(ctx->st, &dn, dpred, &proj_w, NULL));                               // (Rt, q)
     VJ_RUN(ctx, vj_layernorm_backward(ctx->st, &dt, &d_norm_w, &d_norm_b, &dn, &s->tail, &norm_w, &s->tail_mean,
                                       &s->tail_rstd, NULL));
-    VJ_RUN(ctx, vj_rows_scatter(ctx->st, &g, &dt, &p->pred_tgt));                                            // (Rp, q)
     vj_arena_reset(&ctx->scratch, inner);
     VJ_TRY(vj_blocks_backward(ctx, &m->predictor_blocks, &g, &p->pred));
     VJ_TRY(token_gradients(m, ctx, p, &g));

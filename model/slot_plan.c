@@ -19,7 +19,7 @@ vj_plan_bound vj_plan_bound_of(const vj_model_config *c, const vj_slot_bound *b)
     p.tgt = b->tgt_rows > 0 ? b->tgt_rows : most;
     p.pred = b->rows > 0 ? b->rows : most;
     p.ints = up(p.all * 2) + up(p.all * 3) + up(p.ctx * 2) + up(p.ctx * 3) + 2 * up(p.ctx) + up(p.pred * 3) +
-             up(p.pred) + 2 * up(p.tgt) + 3 * up(p.segments + b->clips + 1) + 16 * INTS;
+             up(p.pred) + 2 * up(p.tgt) + 4 * up(p.segments + b->clips + 1) + 16 * INTS;
     return p;
 }
 
@@ -40,9 +40,11 @@ void vj_slot_plan_largest(const vj_model_config *c, const vj_slot_bound *b, vj_d
     out->pred = largest(n.pred, n.segments);
     out->rows_all = vj_tensor_2d(NULL, VJ_I32, n.all, 2);
     out->rows_ctx = vj_tensor_2d(NULL, VJ_I32, n.ctx, 2);
+    out->pred.used = n.tgt;
+    out->pred.used_rows = vj_tensor_1d(NULL, VJ_I32, n.tgt);
+    out->pred.used_from = vj_tensor_1d(NULL, VJ_I32, n.segments);
     out->pred_index = vj_tensor_1d(NULL, VJ_I32, n.pred);
     out->pred_ctx = vj_tensor_1d(NULL, VJ_I32, n.ctx);
-    out->pred_tgt = vj_tensor_1d(NULL, VJ_I32, n.tgt);
     out->tgt_all = vj_tensor_1d(NULL, VJ_I32, n.tgt);
     out->weight = vj_tensor_1d(NULL, real, n.tgt);
     out->groups[0] = (vj_group_rows){ .all = n.all, .ctx = n.ctx, .tgt = n.tgt };
@@ -54,7 +56,7 @@ typedef struct builder {
     const vj_slot *slot;
     vj_slot_plan *out;
     int32_t *rows_all, *pos_all, *seg_all, *rows_ctx, *pos_ctx, *seg_ctx, *pos_pred, *seg_pred, *pred_index, *pred_ctx,
-        *pred_tgt, *tgt_all;
+        *pred_tgt, *pred_from, *tgt_all;
     double *weight;
     int64_t all, ctx, tgt, pred, segments;
 } builder;
@@ -182,6 +184,8 @@ static void fill(builder *b)
             // The mean over clips, tokens and channels of each pair, then the mean over pairs (spec/pretrain.md 4).
             const double weight = 1.0 / ((double)n_pairs * (double)g->B * (double)p->P * (double)m->config.width);
             for (int64_t c = 0; c < g->B; c++) {
+                b->pred_from[seg_pred] = (int32_t)p->K;
+                out->pred.used_pairs += p->P * (p->K + p->P);
                 fill_clip(b, g, p, &n, c, first_all, token, weight, &ctx, &tgt, &pred);
                 note_segment(&out->ctx, b->seg_ctx, &seg_ctx, ctx);
                 note_segment(&out->pred, b->seg_pred, &seg_pred, pred);
@@ -199,7 +203,7 @@ static void fill(builder *b)
     out->pred.rows = pred;
     out->all.segments = seg_all;
     out->ctx.segments = out->pred.segments = seg_ctx;
-    out->Rt = tgt;
+    out->Rt = out->pred.used = tgt;
 }
 
 // The clips, converted to the device's type on the host when they have another one.
@@ -257,6 +261,7 @@ vj_status vj_slot_plan_make(vj_vjepa *m, const vj_slot *slot, vj_slot_plan *out)
     b.pred_index = take(m, b.pred);
     b.pred_ctx = take(m, b.ctx);
     b.pred_tgt = take(m, b.tgt);
+    b.pred_from = take(m, b.segments + 1);
     b.tgt_all = take(m, b.tgt);
     b.weight = m->weight_staging;
     fill(&b);
@@ -274,7 +279,8 @@ vj_status vj_slot_plan_make(vj_vjepa *m, const vj_slot *slot, vj_slot_plan *out)
     out->pred.seg = on_device(m, base, b.seg_pred, b.segments + 1, 0);
     out->pred_index = on_device(m, base, b.pred_index, b.pred, 0);
     out->pred_ctx = on_device(m, base, b.pred_ctx, b.ctx, 0);
-    out->pred_tgt = on_device(m, base, b.pred_tgt, b.tgt, 0);
+    out->pred.used_rows = on_device(m, base, b.pred_tgt, b.tgt, 0);
+    out->pred.used_from = on_device(m, base, b.pred_from, b.segments, 0);
     out->tgt_all = on_device(m, base, b.tgt_all, b.tgt, 0);
 
     VJ_TRY(vj_tensor_alloc_1d(&m->input, &out->weight, m->real, b.tgt));

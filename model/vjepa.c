@@ -552,6 +552,9 @@ double vj_vjepa_slot_flop(const vj_model_config *c, const vj_slot *slot)
             const double K = (double)g->pairs[k].K, P = (double)g->pairs[k].P;
             total += 3 * B * (blocks_flop(K, d, (double)c->hidden, (double)c->depth) + 2 * K * brick * d);
             total += 3 * B * (blocks_flop(K + P, q, 4 * q, (double)c->pred_depth) + 2 * q * d * (K + P));
+            // Context rows ask nothing in the predictor's last block and leave it there: what is not done earns nothing. (Its
+            // gradients of weights are summed over all rows.)
+            total -= B * (2 * 18 * K * q * q + 3 * 4 * K * (K + P) * q);
         }
     }
     return total;

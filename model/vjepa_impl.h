@@ -22,7 +22,7 @@ typedef struct vj_slot_plan {
     vj_sequences all, ctx, pred;
     vj_tensor rows_all, rows_ctx;         // (R, 2): clip in its group, token id
     vj_tensor pred_index;                 // (Rp): context row, or -1 - token
-    vj_tensor pred_ctx, pred_tgt;         // (Rc), (Rt): where they stand among the predictor's rows
+    vj_tensor pred_ctx;                   // (Rc): where they stand among the predictor's rows (target rows: pred.used_rows)
     vj_tensor tgt_all;                    // (Rt): target rows among all tokens
     vj_tensor weight;                     // (Rt) real: share of each row in the slot's loss, per channel
 } vj_slot_plan;
