@@ -7,20 +7,6 @@
 
 enum { HEADER = 128, FRAME_ROW = 12 };
 
-static uint32_t get32(const unsigned char *p)
-{
-    uint32_t v;
-    memcpy(&v, p, 4);
-    return v;
-}
-
-static int64_t get64(const unsigned char *p)
-{
-    int64_t v;
-    memcpy(&v, p, 8);
-    return v;
-}
-
 static void put32(unsigned char *p, uint32_t v) { memcpy(p, &v, 4); }
 static void put64(unsigned char *p, int64_t v) { memcpy(p, &v, 8); }
 
@@ -47,23 +33,23 @@ vj_status vj_clip_reserve(vj_clip *clip, int64_t packets, int64_t frames)
 static vj_status parse_header(vj_clip *clip, const unsigned char *p, size_t bytes)
 {
     VJ_CHECK(bytes >= HEADER, VJ_ERR_DATA, "%zu bytes are too few for a video sample", bytes);
-    VJ_CHECK(memcmp(p, "VJC1", 4) == 0 && get32(p + 4) == 1, VJ_ERR_DATA, "these bytes are not a video sample of version 1");
+    VJ_CHECK(memcmp(p, "VJC1", 4) == 0 && vj_bytes_get32(p + 4) == 1, VJ_ERR_DATA, "these bytes are not a video sample of version 1");
     memcpy(clip->codec, p + 8, sizeof clip->codec);
     memcpy(clip->pix_fmt, p + 32, sizeof clip->pix_fmt);
     VJ_CHECK(clip->codec[sizeof clip->codec - 1] == '\0' && clip->pix_fmt[sizeof clip->pix_fmt - 1] == '\0', VJ_ERR_DATA,
              "the sample's codec name does not end");
-    clip->codec_tag = get32(p + 56);
-    clip->bits_per_sample = get32(p + 60);
-    clip->width = (int32_t)get32(p + 64);
-    clip->height = (int32_t)get32(p + 68);
-    clip->orientation = (int32_t)get32(p + 72);
-    clip->color_range = (int32_t)get32(p + 76);
-    clip->color_space = (int32_t)get32(p + 80);
-    clip->extradata_bytes = (int64_t)get32(p + 84);
-    clip->n_packets = (int64_t)get32(p + 88);
-    clip->n_frames = (int64_t)get32(p + 92);
-    clip->payload_bytes = get64(p + 96);
-    clip->delay = (int32_t)get32(p + 104);
+    clip->codec_tag = vj_bytes_get32(p + 56);
+    clip->bits_per_sample = vj_bytes_get32(p + 60);
+    clip->width = (int32_t)vj_bytes_get32(p + 64);
+    clip->height = (int32_t)vj_bytes_get32(p + 68);
+    clip->orientation = (int32_t)vj_bytes_get32(p + 72);
+    clip->color_range = (int32_t)vj_bytes_get32(p + 76);
+    clip->color_space = (int32_t)vj_bytes_get32(p + 80);
+    clip->extradata_bytes = (int64_t)vj_bytes_get32(p + 84);
+    clip->n_packets = (int64_t)vj_bytes_get32(p + 88);
+    clip->n_frames = (int64_t)vj_bytes_get32(p + 92);
+    clip->payload_bytes = vj_bytes_get64(p + 96);
+    clip->delay = (int32_t)vj_bytes_get32(p + 104);
     VJ_CHECK(clip->delay >= 0 && clip->delay <= 16, VJ_ERR_DATA, "a decoder's delay of %d pictures", (int)clip->delay);
     VJ_CHECK(clip->width >= 0 && clip->width <= 65535 && clip->height >= 0 && clip->height <= 65535, VJ_ERR_DATA,
              "the sample says %d x %d pixels", (int)clip->width, (int)clip->height);
@@ -91,7 +77,7 @@ vj_status vj_clip_parse(vj_clip *clip, const void *data, size_t bytes)
     const unsigned char *row = clip->extradata + clip->extradata_bytes;
     int64_t offset = 0;
     for (int64_t i = 0; i < clip->n_packets; i++, row += 4) {
-        const uint32_t v = get32(row);
+        const uint32_t v = vj_bytes_get32(row);
         clip->packets[i] = (vj_clip_packet){ .offset = offset, .bytes = v >> 1, .key = (v & 1) != 0 };
         offset += (int64_t)(v >> 1);
     }
@@ -99,7 +85,7 @@ vj_status vj_clip_parse(vj_clip *clip, const void *data, size_t bytes)
              (long long)offset, (long long)clip->payload_bytes);
     int64_t last = 0;
     for (int64_t i = 0; i < clip->n_frames; i++, row += FRAME_ROW) {
-        const vj_clip_frame f = { .packet = get32(row), .time_us = get64(row + 4) };
+        const vj_clip_frame f = { .packet = vj_bytes_get32(row), .time_us = vj_bytes_get64(row + 4) };
         VJ_CHECK(f.packet < (uint64_t)clip->n_packets, VJ_ERR_DATA, "frame %lld comes from packet %u of %lld", (long long)i,
                  f.packet, (long long)clip->n_packets);
         VJ_CHECK(f.time_us >= last, VJ_ERR_DATA, "the time of frame %lld goes backwards", (long long)i);

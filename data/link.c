@@ -15,20 +15,6 @@
 
 enum { HEADER = 24, EXTENT = 12, SLACK = 64, GAP = 1 << 16, SPAN = 8 << 20 };
 
-static uint32_t get32(const unsigned char *p)
-{
-    uint32_t v;
-    memcpy(&v, p, 4);
-    return v;
-}
-
-static int64_t get64(const unsigned char *p)
-{
-    int64_t v;
-    memcpy(&v, p, 8);
-    return v;
-}
-
 // ---- writing -------------------------------------------------------------------------------------------------------
 
 vj_status vj_link_add(vj_link_extents *x, int64_t offset, int64_t bytes)
@@ -95,14 +81,14 @@ typedef struct record {
 
 static vj_link_extent extent_of(const record *r, int64_t i)
 {
-    return (vj_link_extent){ get64(r->extents + i * EXTENT), get32(r->extents + i * EXTENT + 8) };
+    return (vj_link_extent){ vj_bytes_get64(r->extents + i * EXTENT), vj_bytes_get32(r->extents + i * EXTENT + 8) };
 }
 
 static vj_status parse(record *r, const void *data, size_t bytes, int64_t file_bytes)
 {
     const unsigned char *p = data;
     VJ_CHECK(bytes >= HEADER && memcmp(p, "VJL1", 4) == 0, VJ_ERR_DATA, "these bytes are no linked sample");
-    *r = (record){ .crc = get32(p + 4), .bytes = get64(p + 8), .head_bytes = get32(p + 16), .n = get32(p + 20),
+    *r = (record){ .crc = vj_bytes_get32(p + 4), .bytes = vj_bytes_get64(p + 8), .head_bytes = vj_bytes_get32(p + 16), .n = vj_bytes_get32(p + 20),
                    .extents = p + HEADER };
     VJ_CHECK(HEADER + r->head_bytes + EXTENT * r->n == (int64_t)bytes, VJ_ERR_DATA, "a linked sample's parts do not add up to its %zu bytes",
              bytes);

@@ -355,14 +355,13 @@ static double tree_sum(double *v, int64_t n)
     return v[0];
 }
 
-static vj_status square_sums(vj_vjepa *m, const vj_store *s, int64_t *first)
+// Sums of squares of a unit's gradient, one for each chunk; *first: the place of the first among those of the step.
+static vj_status square_sums(vj_vjepa *m, const vj_store *s, int unit, int64_t *first)
 {
-    for (int u = 0; u < s->layout->n_units; u++) {
-        const vj_tensor g = vj_store_grad_unit(s, u), out = vj_rows(&m->square_sums, *first, s->layout->quantum);
-        VJ_TRY(vj_square_sums(m->ctx.st, &out, &g, s->layout->units[u].length / s->layout->quantum));
-        *first += s->layout->quantum;
-    }
-    return VJ_OK;
+    const int64_t Q = s->layout->quantum;
+    *first = unit * Q + (s == m->predictor ? chunks_of(m->encoder_layout) : 0);
+    const vj_tensor g = vj_store_grad_unit(s, unit), out = vj_rows(&m->square_sums, *first, Q);
+    return vj_square_sums(m->ctx.st, &out, &g, s->layout->units[unit].length / Q);
 }
 
 static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, int unit)
@@ -392,11 +391,13 @@ static vj_status sums_to_host(vj_vjepa *m)
 {
     VJ_TRY(vj_store_step_end(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_step_end(m->predictor, m->ctx.st));
-    int64_t chunks = 0;
-    VJ_TRY(square_sums(m, m->encoder, &chunks));
-    VJ_TRY(square_sums(m, m->predictor, &chunks));
-    VJ_TRY(
-        vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)(m->bound.slots + chunks) * sizeof(double)));
+    const vj_store *stores[] = { m->encoder, m->predictor };
+    int64_t first;
+    for (int i = 0; i < 2; i++) {
+        for (int u = 0; u < stores[i]->layout->n_units; u++) VJ_TRY(square_sums(m, stores[i], u, &first));
+    }
+    const int64_t sums = m->bound.slots + chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
+    VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)sums * sizeof(double)));
     return vj_stream_sync(m->ctx.st);
 }
 
@@ -405,10 +406,10 @@ static vj_status update_unit(void *context, vj_store *s, int unit)
 {
     vj_vjepa *m = context;
     const int64_t Q = s->layout->quantum;
-    const int64_t first = unit * Q + (s == m->predictor ? chunks_of(m->encoder_layout) : 0);
+    int64_t first;
+    VJ_TRY(square_sums(m, s, unit, &first));
+    const vj_tensor squares = vj_rows(&m->square_sums, first, Q);
     double *sums = m->host_sums + m->bound.slots + first;
-    const vj_tensor g = vj_store_grad_unit(s, unit), squares = vj_rows(&m->square_sums, first, Q);
-    VJ_TRY(vj_square_sums(m->ctx.st, &squares, &g, s->layout->units[unit].length / Q));
     VJ_TRY(vj_copy_to_host(m->ctx.st, sums, squares.data, (size_t)Q * sizeof *sums));
     if (!m->early_begun) VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->losses.data, sizeof(double)));
     VJ_TRY(vj_stream_sync(m->ctx.st));

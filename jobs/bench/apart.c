@@ -85,6 +85,16 @@ double vj_bench_median(const double *v, int n)
     return n % 2 ? sorted[n / 2] : 0.5 * (sorted[n / 2 - 1] + sorted[n / 2]);
 }
 
+void vj_bench_put_figure(vj_json_writer *w, const char *name, const double *v, int n)
+{
+    vj_json_begin_object(w, name);
+    vj_json_put_f64(w, "median", vj_bench_median(v, n));
+    vj_json_begin_array(w, "all");
+    for (int i = 0; i < n; i++) vj_json_put_f64(w, NULL, v[i]);
+    vj_json_end_array(w);
+    vj_json_end_object(w);
+}
+
 // ---- another program ------------------------------------------------------------------------------------------------------
 
 // The number in front of `unit`, behind `word`: "total 1.25 s" and "peak 11.10 GiB".

@@ -90,6 +90,8 @@ vj_status vj_bench_clips_list(const vj_bench_clips *work) VJ_MUST_CHECK;
 vj_status vj_bench_apart(vj_status (*work)(const void *context, void *result), const void *context, void *result,
                          size_t bytes) VJ_MUST_CHECK;
 double vj_bench_median(const double *v, int n);
+// "name": {"median", "all"} of the rounds' figures, in an object that is open.
+void vj_bench_put_figure(vj_json_writer *w, const char *name, const double *v, int n);
 // Machine, versions, threads, as members of an object that is open.
 void vj_bench_put_machine(vj_json_writer *w, int64_t threads);
 void vj_bench_print_machine(int64_t threads);

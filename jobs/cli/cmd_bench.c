@@ -342,16 +342,6 @@ static void print_round(const vj_bench_work *work, const rounds *k, int i)
     fflush(stdout);
 }
 
-static void put_figure(vj_json_writer *w, const char *name, const double *v, int n)
-{
-    vj_json_begin_object(w, name);
-    vj_json_put_f64(w, "median", vj_bench_median(v, n));
-    vj_json_begin_array(w, "all");
-    for (int i = 0; i < n; i++) vj_json_put_f64(w, NULL, v[i]);
-    vj_json_end_array(w);
-    vj_json_end_object(w);
-}
-
 static void print_medians(const rounds *k)
 {
     printf("\nmedian of %d: %.4f s a step, %.0f %% of the roof, peak %.2f GB", k->n, vj_bench_median(k->ours, k->n), 100 * vj_bench_median(k->share, k->n),
@@ -410,7 +400,7 @@ static vj_status bench_step(int argc, char **argv)
         { "peer_seconds", k.peer, true }, { "peer_rss_bytes", k.peer_rss, true }, { "rate_ratio", k.ratio, true }, { "rss_ratio", k.rss_ratio, true },
     };
     for (int i = 0; i < 8; i++) {
-        if (!figures[i].peer || r.peer) put_figure(&w, figures[i].name, figures[i].v, k.n);
+        if (!figures[i].peer || r.peer) vj_bench_put_figure(&w, figures[i].name, figures[i].v, k.n);
     }
     vj_json_end_object(&w);
     vj_cli_print_json(&w);

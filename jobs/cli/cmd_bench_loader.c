@@ -51,16 +51,6 @@ static vj_status one_round(const loader_request *r, const vj_bench_clips *w, loa
     return VJ_OK;
 }
 
-static void put_figure(vj_json_writer *w, const char *name, const double *v, int n)
-{
-    vj_json_begin_object(w, name);
-    vj_json_put_f64(w, "median", vj_bench_median(v, n));
-    vj_json_begin_array(w, "all");
-    for (int i = 0; i < n; i++) vj_json_put_f64(w, NULL, v[i]);
-    vj_json_end_array(w);
-    vj_json_end_object(w);
-}
-
 static void print_json(const loader_request *r, const vj_bench_clips *c, const loader_rounds *k)
 {
     vj_json_writer w = { .pretty = true };
@@ -71,11 +61,11 @@ static void print_json(const loader_request *r, const vj_bench_clips *c, const l
     vj_json_put_i64(&w, "side", c->side);
     vj_json_put_i64(&w, "samples", c->samples);
     vj_json_put_f64(&w, "decoded_per_used_frame", (double)k->decoded / (double)k->used);
-    put_figure(&w, "clips_per_second", k->rate, k->n);
-    put_figure(&w, "cpu_seconds_per_clip", k->cpu, k->n);
-    put_figure(&w, "peak_rss_bytes", k->rss, k->n);
-    if (r->peer) put_figure(&w, "peer_clips_per_second", k->peer, k->n);
-    if (r->peer) put_figure(&w, "rate_ratio", k->ratio, k->n);
+    vj_bench_put_figure(&w, "clips_per_second", k->rate, k->n);
+    vj_bench_put_figure(&w, "cpu_seconds_per_clip", k->cpu, k->n);
+    vj_bench_put_figure(&w, "peak_rss_bytes", k->rss, k->n);
+    if (r->peer) vj_bench_put_figure(&w, "peer_clips_per_second", k->peer, k->n);
+    if (r->peer) vj_bench_put_figure(&w, "rate_ratio", k->ratio, k->n);
     vj_json_end_object(&w);
     vj_cli_print_json(&w);
 }
