@@ -7,7 +7,7 @@
 //   RUN/metrics.jsonl   one line per logged step (runtime/README.md)
 //   RUN/warnings.jsonl  one line per warning that begins or ends (runtime/README.md)
 //   RUN/log.txt         what was said, dated
-//   RUN/summary.json    the last figures, rewritten at every stop
+//   RUN/summary.json    the last figures, written at every stop; not there while steps are made
 //   RUN/ckpt/           checkpoints (checkpoints/README.md)
 #ifndef VJ_JOBS_TRAIN_RUN_DIR_H
 #define VJ_JOBS_TRAIN_RUN_DIR_H

@@ -2,11 +2,14 @@
 
 #include "jobs/train/trainer_impl.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/base/clock.h"
+#include "runtime/base/file.h"
 #include "runtime/base/signals.h"
 #include "runtime/log/log.h"
 #include "runtime/log/progress.h"
@@ -87,6 +90,10 @@ vj_status vj_train(const vj_train_request *request)
         vj_trainer_end(&t);
         return status;
     }
+    // A summary is of a run that stands still: whoever watches this one must not read the end of the last process in it.
+    char summary[640];
+    vj_path_join(summary, sizeof summary, t.run.path, "summary.json");
+    if (unlink(summary) != 0 && errno != ENOENT) vj_log(VJ_WARN, "train", "%s: cannot be removed: %s", summary, strerror(errno));
     say_start(&t, stop_at);
     t.log_started = vj_now();
     vj_progress_start(t.run.phase, stop_at, "steps");

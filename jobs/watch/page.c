@@ -55,6 +55,30 @@ static void line(page *p, const char *mark, const char *fmt, ...)
     put_line(p, mark, text);
 }
 
+// A line that is worth reading to its end: where the page is as high as it likes, it goes on below, indented; else it is cut.
+static void put_wrapped(page *p, const char *mark, const char *text)
+{
+    enum { INDENT = LABEL + 1 };
+    char row[TEXT_MAX];
+    for (bool first = true; *text; first = false) {
+        const int indent = first ? 0 : INDENT, room = p->width - indent;
+        size_t end = 0, space = 0;   // bytes that fit, and up to the last space in them
+        int columns = 0;
+        while (text[end] && columns < room) {
+            if (text[end] == ' ' && columns > INDENT) space = end;
+            const size_t n = vj_utf8_length(text + end);
+            end += n ? n : 1;
+            columns++;
+        }
+        if (p->style->height > 0 || room <= INDENT) end = strlen(text);
+        else if (text[end] && text[end] != ' ' && space > 0) end = space;
+        vj_format(row, sizeof row, "%*s%.*s", indent, "", (int)end, text);
+        put_line(p, mark, row);
+        text += end;
+        text += strspn(text, " ");
+    }
+}
+
 static const char bold[] = "\033[1m", red[] = "\033[1;31m", plain[] = "";
 
 // ---- pieces ----------------------------------------------------------------------------------------------------------------
@@ -156,7 +180,9 @@ static void put_warnings(page *p, const vj_watch *w)
         const vj_watch_warning *v = &w->warnings[i];
         char since[48] = "";
         if (v->step >= 0) vj_format(since, sizeof since, " since step %lld", (long long)v->step);
-        line(p, red, "WARNING %s%s%s%s", v->name, since, v->text[0] ? ": " : "", v->text);
+        char text[TEXT_MAX];
+        vj_format(text, sizeof text, "WARNING %s%s%s%s", v->name, since, v->text[0] ? ": " : "", v->text);
+        put_wrapped(p, red, text);
     }
 }
 
@@ -165,7 +191,10 @@ static void put_checkpoints(page *p, const vj_watch *w)
     if (w->checkpoint_step >= 0) line(p, plain, "%-*s step %lld (%lld kept)", LABEL, "checkpoint", (long long)w->checkpoint_step, (long long)w->checkpoints);
     else if (w->lines > 0) line(p, plain, "%-*s none yet", LABEL, "checkpoint");
     if (w->recommended_step >= 0) {
-        line(p, plain, "%-*s step %lld%s%s", LABEL, "recommended", (long long)w->recommended_step, w->recommended_why[0] ? ": " : "", w->recommended_why);
+        char text[TEXT_MAX];
+        vj_format(text, sizeof text, "%-*s step %lld%s%s", LABEL, "recommended", (long long)w->recommended_step, w->recommended_why[0] ? ": " : "",
+                  w->recommended_why);
+        put_wrapped(p, plain, text);
     }
 }
 

@@ -280,7 +280,7 @@ static vj_watch_state state_of(const vj_watch *w, bool is_run)
 {
     if (!is_run && !w->metrics.there) return w->was_there ? VJ_WATCH_GONE : VJ_WATCH_MISSING;
     if (w->lines == 0) return VJ_WATCH_STARTING;
-    if (w->summary_step == w->step) return VJ_WATCH_ENDED;
+    if (w->summary_step >= w->step) return VJ_WATCH_ENDED;   // a stop need not fall on a step with a line
     double usual = 10;   // seconds from one line to the next
     const vj_series *c = &w->clock;
     if (c->n >= 2) usual = c->value[c->n - 1] - c->value[c->n - 2];
@@ -312,6 +312,7 @@ vj_status vj_watch_poll(vj_watch *w, double now, bool *changed)
     list_warnings(w);
     estimate(w);
     w->state = state_of(w, is_run);
+    if (w->state == VJ_WATCH_ENDED) w->step = w->summary_step;
     *changed = before.state != w->state || before.step != w->step || before.lines != w->lines || before.checkpoint != w->checkpoint_step ||
                before.recommended != w->recommended_step || before.heard != w->n_heard;
     return VJ_OK;

@@ -11,7 +11,7 @@ typedef enum vj_watch_state {
     VJ_WATCH_STARTING,   // a run without a line
     VJ_WATCH_RUNNING,
     VJ_WATCH_QUIET,      // no line for much longer than usual
-    VJ_WATCH_ENDED,      // summary.json is of the last step; `outcome` says which end
+    VJ_WATCH_ENDED,      // there is a summary.json (not while steps are made), of the last step; `outcome` says which end
     VJ_WATCH_GONE        // it was there: moved or removed
 } vj_watch_state;
 const char *vj_watch_state_name(vj_watch_state state);

@@ -17,6 +17,10 @@ expect 0 "" train_small "$scratch/a" threads=1
 want=$(hash_of "$scratch/a")
 expect 0 "" train_small "$scratch/b" threads=1 --steps 25
 [ "$("$VJEPA" checkpoint ls "$scratch/b" | grep -c 'step-')" -ge 1 ] || fails "no checkpoint after --steps"
+[ "$("$VJEPA" watch "$scratch/b" --json | jq -r '.state + " " + .outcome')" = "ended reached --steps" ] || fails "watch does not say how it ended"
+cp -r "$scratch/b" "$scratch/goes-on"   # and a run that goes on is not one that has ended, before its first line neither
+VJ_FAULT=kill@create:1 train_small "$scratch/goes-on" log.every=50 > /dev/null 2>&1 || true
+[ "$("$VJEPA" watch "$scratch/goes-on" --json | jq -r .state)" = running ] || fails "a run that goes on: $("$VJEPA" watch "$scratch/goes-on" --once | head -n 2)"
 expect 0 "" train_small "$scratch/b" threads=2
 [ "$(hash_of "$scratch/b")" = "$want" ] || fails "two pieces give another hash"
 expect 0 "" train_small "$scratch/c" threads=2 data.threads=2 data.prefetch=4

@@ -41,6 +41,11 @@ is '.step == 120 and .odd_lines == 0 and (.warnings | length) == 1 and .warnings
 once; says "WARNING rank?[2J since step 110: rank fell" "step 50: best ratio" "held-out ratio"
 grep -q $'\033' out && fails "a file steers the terminal"
 
+# What is long is not cut but goes on below.
+why=$(printf 'it is %d words long ' $(seq 18)); echo '{"run_id":"r1","recommended":{"step":50,"why":"'"$why"'"}}' > run/run.json
+once; [ "$(grep -A 100 '^recommended' out | tr -s ' \n' ' ' | grep -c 'it is 18 words long')" = 1 ] || fails "the end of a long reason is not there: $(cat out)"
+[ "$(awk '{ if (length($0) > w) w = length($0) } END { print w }' out)" -le 100 ] || fails "a line of a long reason is too long"
+
 # Any bytes at all.
 head -c 100000 "$VJEPA" > run/metrics.jsonl; cp run/metrics.jsonl run/warnings.jsonl
 printf '[]' > run/run.json; printf '\0\0' > run/config.yaml; head -c 3000 "$VJEPA" > run/summary.json
