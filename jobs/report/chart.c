@@ -6,7 +6,7 @@
 
 #include "jobs/report/report_impl.h"
 
-enum { W = 640, H = 250, LEFT = 62, RIGHT = 12, TOP = 10, BOTTOM = 34, POINTS = 1200 };
+enum { W = 640, H = 254, LEFT = 62, RIGHT = 12, TOP = 10, BOTTOM = 38, POINTS = 1200 };
 
 // Colours that stay apart for colour-blind eyes and on both backgrounds (after Okabe and Ito).
 static const char *const colours[] = { "#0077bb", "#d55e00", "#009e73", "#aa5599", "#a08000", "#56859a" };
@@ -113,20 +113,25 @@ static void line(vj_str *out, const frame *f, const vj_report_run *r, vj_curve c
     vj_str_add(out, "\"/>");
 }
 
+// Warnings that begin hang from the top, the recommended checkpoint stands at the bottom. `colour`: the run's, where there are
+// several; NULL: warnings in the colour of warnings.
 static void marks(vj_str *out, const frame *f, const vj_report_run *r, const char *colour)
 {
     for (int64_t i = 0; i < r->n_warnings && i < 40; i++) {
         const vj_warning_line *w = &r->warnings[i];
         if (!w->begins || (double)w->step > f->x1) continue;
         const double x = px(f, (double)w->step);
-        vj_str_printf(out, "<path class=\"w\" d=\"M%.1f %d v8 l-4 -8 z\"><title>warning at step %lld: ", x, TOP, (long long)w->step);
+        vj_str_printf(out, "<path ");
+        if (colour) vj_str_printf(out, "fill=\"%s\"", colour);
+        else vj_str_add(out, "class=\"w\"");
+        vj_str_printf(out, " d=\"M%.1f %d l-5 -9 h10 z\"><title>warning at step %lld: ", x, TOP + 8, (long long)w->step);
         vj_html_text(out, w->name);
         vj_str_add(out, "</title></path>");
     }
     if (r->recommended_step >= 0 && (double)r->recommended_step <= f->x1) {
         const double x = px(f, (double)r->recommended_step);
-        vj_str_printf(out, "<path fill=\"%s\" d=\"M%.1f %d l-5 8 h10 z\"><title>recommended checkpoint: step %lld</title></path>", colour, x, H - BOTTOM - 8,
-                      (long long)r->recommended_step);
+        vj_str_printf(out, "<path fill=\"%s\" d=\"M%.1f %d l-5 8 h10 z\"><title>recommended checkpoint: step %lld</title></path>",
+                      colour ? colour : colours[0], x, H - BOTTOM - 8, (long long)r->recommended_step);
     }
 }
 
@@ -153,8 +158,12 @@ static void legend(vj_str *out, const vj_chart *c, const vj_report_run *runs, in
     vj_str_add(out, "</p>");
 }
 
-bool vj_chart_draw(vj_str *out, const vj_chart *c, const vj_report_run *runs, int n_runs)
+bool vj_chart_draw(vj_str *out, const vj_chart *chart, const vj_report_run *runs, int n_runs)
 {
+    // Three curves of each of several runs cannot be told apart: the first stands for them.
+    vj_chart first = *chart;
+    if (n_runs > 1 && chart->n > 2) first.n = 1;
+    const vj_chart *c = &first;
     frame f;
     if (!fit(&f, c, runs, n_runs)) return false;
     vj_str_add(out, "<figure><figcaption>");
@@ -175,9 +184,9 @@ bool vj_chart_draw(vj_str *out, const vj_chart *c, const vj_report_run *runs, in
     }
     for (int r = 0; r < n_runs; r++) {
         for (int k = 0; k < c->n; k++) line(out, &f, &runs[r], c->curves[k], colours[(n_runs > 1 ? r : k) % 6], dashes[k % 4]);
-        marks(out, &f, &runs[r], colours[(n_runs > 1 ? r : 0) % 6]);
+        marks(out, &f, &runs[r], n_runs > 1 ? colours[r % 6] : NULL);
     }
-    vj_str_printf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">step</text></svg>", W - RIGHT, H - 2);
+    vj_str_printf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">step</text></svg>", W - RIGHT, H - 5);
     legend(out, c, runs, n_runs);
     vj_str_add(out, "</figure>\n");
     return true;

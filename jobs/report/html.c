@@ -21,10 +21,14 @@ const char vj_html_head[] =
     "svg .g{stroke:var(--line);stroke-width:1}svg .a{stroke:var(--soft);stroke-width:1}svg .k{stroke:var(--fg);stroke-width:1;stroke-dasharray:3 3}svg .w{fill:var(--warn)}\n"
     ".legend{font-size:.86rem;margin:.1em 0 0}.legend span{display:inline-block;margin-right:14px}\n"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}th,td{text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}"
-    "td.n{text-align:right;font-variant-numeric:tabular-nums}tr.d td{background:var(--card);font-weight:600}\n"
-    ".bar{background:#0077bb;height:10px;border-radius:2px;min-width:1px;print-color-adjust:exact;-webkit-print-color-adjust:exact}\n"
+    "td.t{overflow-wrap:anywhere}td.n{white-space:nowrap;text-align:right;font-variant-numeric:tabular-nums}tr.d td{background:var(--card);font-weight:600}\n"
+    ".b{width:38%;vertical-align:middle}.bar{background:#0077bb;height:10px;border-radius:2px;min-width:1px;print-color-adjust:exact;-webkit-print-color-adjust:exact}\n"
     "img{max-width:100%;height:auto;display:block;image-rendering:auto;margin:2px 0 8px}img.px{image-rendering:pixelated}\n"
-    "details summary{cursor:pointer}code{font-size:.9em;overflow-wrap:anywhere}\n"
+    "details summary{cursor:pointer}code{font-size:.9em;overflow-wrap:anywhere}td code{overflow-wrap:normal;white-space:nowrap}\n"
+    // On a phone key, value and origin do not fit beside each other: the key has a line of its own there, as what a warning says has.
+    // Nor do bars beside figures.
+    "@media(max-width:560px){.b{display:none}th,td{padding-right:7px}table{font-size:.84rem}.conf,.conf tbody,.told,.told tbody{display:block}.conf tr,.told tr{display:flex;flex-wrap:wrap;border-bottom:1px solid var(--line)}"
+    ".told th,.told td{border:0}.told td.n{min-width:2.6em}.told th:last-child,.told td:last-child{flex-basis:100%}.conf th,.conf td{border:0;flex:1 1 40%;overflow-wrap:anywhere;padding:0 8px 3px 0}.conf th:first-child,.conf td:first-child{flex-basis:100%;padding-top:3px}}\n"
     "@media print{html{font-size:11px}body{max-width:none;font-size:1rem}.grid{grid-template-columns:1fr 1fr}h2,h3{break-after:avoid}tr{break-inside:avoid}}\n"
     "</style>\n";
 

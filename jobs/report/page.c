@@ -144,7 +144,7 @@ static void warnings(vj_str *out, const vj_report_run *r)
     if (r->n_warnings == 0) return;
     vj_str_add(out, "<h2>Warnings: ");
     vj_html_text(out, r->label);
-    vj_str_add(out, "</h2><div class=\"scroll\"><table><tr><th>step</th><th></th><th>warning</th><th>what it says</th></tr>\n");
+    vj_str_add(out, "</h2><div class=\"scroll\"><table class=\"told\"><tr><th>step</th><th></th><th>warning</th><th>what it says</th></tr>\n");
     for (int64_t i = 0; i < r->n_warnings; i++) {
         const vj_warning_line *w = &r->warnings[i];
         vj_str_printf(out, "<tr><td class=\"n\">%lld</td><td>%s</td><td>", (long long)w->step, w->begins ? "begins" : "ends");
@@ -183,13 +183,13 @@ static void time_table(vj_str *out, const vj_report_run *r)
     qsort(ops, (size_t)n, sizeof *ops, by_seconds);
     vj_str_add(out, "<h2>Where time went: ");
     vj_html_text(out, r->label);
-    vj_str_add(out, "</h2><p class=\"soft\">Operations of the last process of this run.</p><div class=\"scroll\"><table><tr><th>operation</th><th>share</th><th></th><th>seconds</th>"
+    vj_str_add(out, "</h2><p class=\"soft\">Operations of the last process of this run.</p><div class=\"scroll\"><table><tr><th>operation</th><th>share</th><th class=\"b\"></th><th>seconds</th>"
                     "<th>GFLOP/s</th></tr>\n");
     for (int i = 0; i < n; i++) {
         if (ops[i].seconds < 0.002 * total) continue;
         vj_str_add(out, "<tr><td>");
         vj_html_text(out, ops[i].name);
-        vj_str_printf(out, "</td><td class=\"n\">%.1f %%</td><td style=\"width:38%%\"><div class=\"bar\" style=\"width:%.1f%%\"></div></td><td class=\"n\">%.1f</td><td class=\"n\">",
+        vj_str_printf(out, "</td><td class=\"n\">%.1f %%</td><td class=\"b\"><div class=\"bar\" style=\"width:%.1f%%\"></div></td><td class=\"n\">%.1f</td><td class=\"n\">",
                       100 * ops[i].seconds / total, 100 * ops[i].seconds / ops[0].seconds, ops[i].seconds);
         if (ops[i].flop > 0) vj_str_printf(out, "%.0f", 1e-9 * ops[i].flop / ops[i].seconds);
         vj_str_add(out, "</td></tr>\n");
@@ -226,7 +226,7 @@ static void bad_samples(vj_str *out, vj_report_run *r)
             const char *where = vj_json_as_text(vj_json_get(vj_json_at(list, i), "where")), *why = vj_json_as_text(vj_json_get(vj_json_at(list, i), "reason"));
             vj_str_add(out, "<tr><td>");
             vj_html_text(out, where ? where : "?");
-            vj_str_add(out, "</td><td>");
+            vj_str_add(out, "</td><td class=\"t\">");
             vj_html_text(out, why ? why : "?");
             vj_str_add(out, "</td></tr>\n");
         }
@@ -289,7 +289,7 @@ static void configuration(vj_str *out, const vj_report_run *runs, int n)
     for (int r = 0; r < n; r++) count[r] = read_settings(runs[r].config, &lists[r]);
     vj_str_add(out, "<h2>Configuration</h2>");
     if (n > 1) vj_str_add(out, "<p class=\"soft\">Shaded: keys that differ between the runs.</p>");
-    vj_str_add(out, "<div class=\"scroll\"><table><tr><th>key</th>");
+    vj_str_printf(out, "<div class=\"scroll\"><table%s><tr><th>key</th>", n == 1 ? " class=\"conf\"" : "");
     for (int r = 0; r < n; r++) {
         vj_str_add(out, "<th>");
         vj_html_text(out, n > 1 ? runs[r].label : "value");
@@ -358,7 +358,8 @@ static vj_status make_page(vj_str *out, const vj_report_request *q, vj_report_ru
     }
     vj_str_add(out, "</h1>\n<div class=\"cards\">\n");
     for (int r = 0; r < n; r++) card(out, &runs[r]);
-    vj_str_add(out, "</div>\n<p class=\"soft\">In the curves, a red mark at the top is a warning that begins, a triangle at the bottom the recommended checkpoint; bold figures are the last ones.</p>\n");
+    vj_str_printf(out, "</div>\n<p class=\"soft\">In the curves, a %s mark at the top is a warning that begins, a triangle at the bottom the recommended "
+                       "checkpoint%s; bold figures are the last ones.</p>\n", n > 1 ? "hanging" : "red", n > 1 ? ", both in the colour of their run" : "");
     curves(out, runs, n);
     for (int r = 0; r < n; r++) warnings(out, &runs[r]);
     vj_str_add_n(out, vj_str_text(&pictures), pictures.length);
