@@ -21,7 +21,7 @@ run() {   # run NAME STEPS WORDS...
 }
 tell() {   # tell NAME RUN: when a held-out ratio of 0.97 met a rank of 3, when the first warning began, and the report
   local collapsed warned
-  collapsed=$(jq -n '[foreach inputs as $l ({}; {rank: $l.monitor.rank, step: $l.step, ratio: $l.held_out.ratio};
+  collapsed=$(jq -rn '[foreach inputs as $l ({}; {rank: $l.monitor.rank, step: $l.step, ratio: $l.held_out.ratio};
     select(.ratio != null and .ratio >= 0.97 and .rank != null and .rank <= 3) | .step)] | first // "never"' "$2/metrics.jsonl")
   warned=$(jq -sr '[.[] | select(.state == "begins")] | first | if . then "\(.step) \(.name)" else "never" end' "$2/warnings.jsonl")
   echo "$1: collapsed at step $collapsed, first warning $warned, $(tail -n 1 "$2/metrics.jsonl" | jq -c '[.step, .loss]')"
