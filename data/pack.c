@@ -42,6 +42,7 @@ typedef struct pack_state {
     vj_packer *packers;              // (threads)
     int threads;
     vj_pack_folder folder;
+    vj_pack_files *listings;         // (n_sources), taken from as each is packed
     // Of the source that is being packed:
     const vj_pack_source *source;
     int index;                       // of the source
@@ -379,6 +380,7 @@ static vj_status limit_images(pack_state *p)
     return VJ_OK;
 }
 
+// All sources are looked at before the first is packed: hours of work must not end at a misspelt folder.
 static vj_status list_source(pack_state *p)
 {
     const vj_pack_source *s = p->source;
@@ -523,7 +525,8 @@ static vj_status make_source(pack_state *p, vj_source *s)
     const vj_pack_source *from = p->source;
     vj_source_done done;
     unsigned char listing[32];
-    VJ_TRY(list_source(p));
+    p->files = p->listings[p->index];
+    p->listings[p->index] = (vj_pack_files){ 0 };
     digest_listing(&p->files, listing);
     if (take_source(p, listing, &done)) {
         s->train = done.source.train;
@@ -545,6 +548,20 @@ static vj_status make_source(pack_state *p, vj_source *s)
         vj_log(VJ_WARN, "data", "source %s: too few windows to hold any out", from->name);
     }
     report_source(p, s, &done);
+    return VJ_OK;
+}
+
+static vj_status list_sources(pack_state *p)
+{
+    p->listings = calloc((size_t)p->request->n_sources, sizeof *p->listings);
+    VJ_CHECK(p->listings != NULL, VJ_ERR_NOMEM, "no memory for lists of files");
+    for (int i = 0; i < p->request->n_sources; i++) {
+        p->source = &p->request->sources[i];
+        const vj_status status = list_source(p);
+        p->listings[i] = p->files;
+        p->files = (vj_pack_files){ 0 };
+        VJ_TRY(status);
+    }
     return VJ_OK;
 }
 
@@ -604,6 +621,7 @@ vj_status vj_pack(const vj_pack_request *request, vj_pack_report *report)
         status = vj_fail(VJ_ERR_NOMEM, "no memory for a catalogue");
         goto done;
     }
+    VJ_TRY_GOTO(list_sources(&p), done);
     for (int i = 0; i < request->n_sources; i++) {
         p.catalog->n_sources = i + 1;
         VJ_TRY_GOTO(pack_source(&p, i), done);
@@ -617,6 +635,8 @@ done:
         vj_bytes_free(&p.packers[i].record);
         free(p.packers[i].extents.v);
     }
+    for (int i = 0; p.listings != NULL && i < request->n_sources; i++) vj_pack_files_free(&p.listings[i]);
+    free(p.listings);
     vj_pool_destroy(&p.pool);
     free(p.packers);
     const bool keep = status == VJ_ERR_STOPPED || status == VJ_ERR_IO || status == VJ_ERR_NOMEM;

@@ -223,6 +223,13 @@ static void nothing_usable_is_one_message(void **state)
     source.path = bad;
     assert_fails(vj_pack(&r, &report), VJ_ERR_DATA, "none of the 1 files");
     assert_non_null(strstr(vj_error_text(), "x.mp4"));
+    // A source of which nothing is to be had is found before another is begun.
+    vj_pack_source both[2] = { source, { .name = "w", .path = empty, .weight = -1 } };
+    r.sources = both;
+    r.n_sources = 2;
+    assert_fails(vj_pack(&r, &report), VJ_ERR_DATA, "source w: no video in");
+    r.sources = &source;
+    r.n_sources = 1;
     add_text(pictures, "x.png", "nonsense");
     source.path = pictures;
     assert_fails(vj_pack(&r, &report), VJ_ERR_DATA, "--image-source v=");
