@@ -8,7 +8,7 @@
 static vj_status train_command(const char *phase, const char *summary, bool has_from, int argc, char **argv)
 {
     const char *run = NULL, *from = NULL;
-    int64_t steps = -1;
+    int64_t steps = INT64_MIN;   // not given: all
     bool fresh = false;
     const vj_option with_from[] = {
         { "run", VJ_OPT_TEXT, &run, "DIR", "run directory: made when missing, continued when it holds this run" },
@@ -29,7 +29,7 @@ static vj_status train_command(const char *phase, const char *summary, bool has_
     }
     VJ_TRY(vj_cli_expect(&args, 1, 1, "CONFIG"));
     VJ_CHECK(run != NULL, VJ_ERR_USAGE, "%s needs --run DIR", phase);
-    VJ_CHECK(steps >= -1, VJ_ERR_USAGE, "--steps %lld: a number of steps is expected", (long long)steps);
+    VJ_CHECK(steps >= 0 || steps == INT64_MIN, VJ_ERR_USAGE, "--steps %lld: a number of steps is expected", (long long)steps);
     const vj_train_request request = { .phase = phase, .config = args.positional[0], .run = run, .from = from, .fresh = fresh,
                                        .stop_at = steps, .overrides = args.overrides, .n_overrides = args.n_overrides };
     return vj_train(&request);

@@ -2,6 +2,7 @@
 
 #include "runtime/config/cli.h"
 
+#include <stdint.h>
 #include <string.h>
 
 static const vj_option *find(const vj_option *options, const char *name, size_t length)
@@ -45,11 +46,15 @@ static vj_status set(const vj_option *o, const char *value)
     }
 }
 
-static vj_status option(const vj_option *options, const char *word, int *i, int argc, char **argv)
+// `seen`: a bit per option of the table. One that takes one value is given once: which of two is meant cannot be known.
+static vj_status option(const vj_option *options, uint64_t *seen, const char *word, int *i, int argc, char **argv)
 {
     const size_t length = strcspn(word, "=");
     const vj_option *o = find(options, word, length);
     if (!o) return unknown(options, word);
+    const uint64_t bit = UINT64_C(1) << ((o - options) & 63);
+    VJ_CHECK(!(*seen & bit) || o->kind == VJ_OPT_FLAG || o->kind == VJ_OPT_TEXT_MANY, VJ_ERR_USAGE, "--%s is given twice", o->name);
+    *seen |= bit;
     if (o->kind == VJ_OPT_FLAG) {
         VJ_CHECK(word[length] == '\0', VJ_ERR_USAGE, "--%s takes no value", o->name);
         *(bool *)o->target = true;
@@ -64,11 +69,12 @@ vj_status vj_cli_parse(vj_args *out, const vj_option *options, int argc, char **
 {
     *out = (vj_args){ 0 };
     bool only_words = false;
+    uint64_t seen = 0;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
         if (!only_words && strcmp(word, "--") == 0) only_words = true;
         else if (!only_words && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) out->help = true;
-        else if (!only_words && strncmp(word, "--", 2) == 0) VJ_TRY(option(options, word + 2, &i, argc, argv));
+        else if (!only_words && strncmp(word, "--", 2) == 0) VJ_TRY(option(options, &seen, word + 2, &i, argc, argv));
         else if (!only_words && word[0] == '-' && word[1]) VJ_FAIL(VJ_ERR_USAGE, "unknown option %s (options have two dashes)", word);
         else {
             const bool override = !only_words && strchr(word, '=') != NULL;
@@ -109,7 +115,7 @@ void vj_cli_help(vj_str *out, const char *command, const char *positional, const
 
 vj_status vj_cli_expect(const vj_args *args, int low, int high, const char *what)
 {
-    if (args->n_positional < low) VJ_FAIL(VJ_ERR_USAGE, "%s is missing", what);
+    if (args->n_positional < low) VJ_FAIL(VJ_ERR_USAGE, "%s is missing (--help says more)", what);
     if (args->n_positional > high) VJ_FAIL(VJ_ERR_USAGE, "one word too many: %s", args->positional[high]);
     return VJ_OK;
 }
