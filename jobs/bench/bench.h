@@ -6,6 +6,7 @@
 //   ops     what a step spends its time on
 //   step    a training step against that roof, and against another program's step
 //   loader  samples to clips on one thread, against another program on the same files
+//   collectives  what ranks send each other, against MPI itself
 #ifndef VJ_JOBS_BENCH_BENCH_H
 #define VJ_JOBS_BENCH_BENCH_H
 

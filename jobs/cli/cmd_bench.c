@@ -413,6 +413,7 @@ static const vj_command subcommands[] = {
     { "ops", bench_ops, "where the time of a step goes" },
     { "step", bench_step, "a step against that roof, and against another program" },
     { "loader", vj_cmd_bench_loader, "samples to clips on one thread, against another program" },
+    { "collectives", vj_cmd_bench_collectives, "what ranks send each other, against MPI's own" },
     { 0 },
 };
 

@@ -20,6 +20,7 @@ vj_status vj_cmd_data(int argc, char **argv);
 vj_status vj_cmd_checkpoint(int argc, char **argv);
 vj_status vj_cmd_config(int argc, char **argv);
 vj_status vj_cmd_bench_loader(int argc, char **argv);
+vj_status vj_cmd_bench_collectives(int argc, char **argv);
 vj_status vj_cmd_bench(int argc, char **argv);
 vj_status vj_cmd_report(int argc, char **argv);
 vj_status vj_cmd_encode(int argc, char **argv);
