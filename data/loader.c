@@ -27,17 +27,11 @@ static int64_t largest_fpc(const vj_loader_stage *stage)
     return longest;
 }
 
-void vj_loader_own_slots(const vj_loader_stage *stage, int64_t *first, int64_t *count)
-{
-    const int64_t V = stage->batch / stage->slot;
-    *first = stage->rank * V / stage->world;
-    *count = (stage->rank + 1) * V / stage->world - *first;
-}
+int64_t vj_loader_own_slots(const vj_loader_stage *stage) { return (stage->batch / stage->slot - stage->rank + stage->world - 1) / stage->world; }
 
 int64_t vj_loader_bytes(const vj_data_config *config, const vj_mask_config *masks, const vj_loader_stage *stage)
 {
-    int64_t first, slots;
-    vj_loader_own_slots(stage, &first, &slots);
+    const int64_t slots = vj_loader_own_slots(stage);
     const int64_t pixels = 3 * largest_fpc(stage) * stage->crop * stage->crop, side = stage->crop / stage->patch;
     const int64_t tokens = largest_fpc(stage) / stage->tubelet * side * side;
     const int64_t sample = pixels * (int64_t)sizeof(float) + masks->n * tokens * (int64_t)sizeof(int32_t);
@@ -166,7 +160,7 @@ static vj_status open_data(vj_loader *l, const vj_loader_state *state, const cha
     VJ_TRY(check_shapes(l));
     VJ_TRY(vj_shards_open(&l->shards, l->catalog, 0));
     VJ_TRY(vj_quarantine_create(&l->quarantine, l->catalog));
-    vj_loader_own_slots(&l->stage, &l->first_slot, &l->n_slots);
+    l->n_slots = vj_loader_own_slots(&l->stage);
     l->longest = largest_fpc(&l->stage);
     if (l->stage.held_out) {
         l->start = VJ_HELD_OUT_BIT;
@@ -359,6 +353,8 @@ vj_status vj_loader_quarantine(const vj_loader *loader, char **json)
 {
     return vj_quarantine_to_json(loader->quarantine, json);
 }
+
+vj_status vj_loader_quarantine_add(vj_loader *l, const char *json) { return vj_quarantine_add_json(l->quarantine, json); }
 
 void vj_loader_stats_get(const vj_loader *loader, vj_loader_stats *out)
 {

@@ -17,7 +17,7 @@ typedef struct vj_loader_stage {
     int64_t tubelet, patch;
     vj_int_list fpc;              // frames per clip: one for all sources, or one per source
     double fps;
-    int rank, world;              // this rank delivers its own slots only (contiguous: slot index / (V/world))
+    int rank, world;              // this rank delivers its own slots only: rank, rank + world, rank + 2 world, ...
     int threads;                  // decoding threads; 0 or less: one per CPU
     bool held_out;                // serve the held-out windows of video sources in a fixed order, over and over with
                                   // fresh draws; neighbours come from different files where possible
@@ -59,6 +59,8 @@ void vj_loader_release(vj_loader *loader, const vj_batch *batch);
 void vj_loader_state_get(const vj_loader *loader, vj_loader_state *out);
 // The quarantine set as JSON text (keys, shards, rows, reasons), to be kept in checkpoints; free() it.
 vj_status vj_loader_quarantine(const vj_loader *loader, char **json) VJ_MUST_CHECK;
+// What other ranks found bad, added to this loader's.
+vj_status vj_loader_quarantine_add(vj_loader *loader, const char *json) VJ_MUST_CHECK;
 void vj_loader_stats_get(const vj_loader *loader, vj_loader_stats *out);
 
 // Where a delivered sample came from: valid until the batch is released. Index counts this rank's samples in slot order.

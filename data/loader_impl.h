@@ -83,7 +83,7 @@ struct vj_loader {
     vj_masks *masks;                     // planner only
     uint64_t start;                      // cursor and step of entry 0
     int64_t start_step;
-    int64_t first_slot, n_slots;         // this rank's slots
+    int64_t n_slots;                     // this rank's
     int64_t longest;                     // largest fpc
     vj_loader_entry *ring;
     int64_t n_ring;
@@ -105,7 +105,7 @@ struct vj_loader {
 };
 
 // loader.c: the slots [*first, *first + *count) of a step that this rank delivers
-void vj_loader_own_slots(const vj_loader_stage *stage, int64_t *first, int64_t *count);
+int64_t vj_loader_own_slots(const vj_loader_stage *stage);   // how many: rank, rank + world, rank + 2 world, ...
 // loader_plan.c
 vj_status vj_loader_list_held(vj_loader *l) VJ_MUST_CHECK;
 int64_t vj_loader_fpc(const vj_loader *l, int source, int *fpc_index);

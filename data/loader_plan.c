@@ -152,7 +152,7 @@ static vj_status plan_entry(vj_loader *l, vj_loader_entry *e, int64_t number)
     e->batch.wait_seconds = 0;
     for (int64_t own = 0; own < l->n_slots; own++) {
         vj_slot *slot = &e->batch.slots[own];
-        slot->index = l->first_slot + own;
+        slot->index = l->stage.rank + own * l->stage.world;
         for (int64_t b = 0; b < l->stage.slot; b++) {
             choose_sample(l, e->batch.first + (uint64_t)(slot->index * l->stage.slot + b),
                           &e->samples[own * l->stage.slot + b]);
