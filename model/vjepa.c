@@ -51,8 +51,7 @@ static void count_state(vj_vjepa *m)
     m->memory.params = m->encoder_only ? 0 : e + r;
     m->memory.target = e;
     m->memory.moments = m->training ? 2 * (e + r) : 0;
-    m->memory.gradients =
-        m->training ? vj_store_levels(m->bound.slots) * (m->encoder->grad_length + m->predictor->grad_length) * real : 0;
+    m->memory.gradients = m->training ? (vj_store_gradient_elements(m->encoder) + vj_store_gradient_elements(m->predictor)) * real : 0;
     m->memory.total = m->memory.params + m->memory.target + m->memory.moments + m->memory.gradients + m->memory.saved +
                       m->memory.scratch + m->memory.input;
 }
@@ -67,10 +66,11 @@ static vj_status make_tables(vj_vjepa *m)
     vj_device *student = m->encoder_only ? NULL : m->device;
     // The backward pass has one unit of the encoder open at a time; of the predictor also the first, from its end to its start.
     const int apart = INT_MAX;
-    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, m->real, m->training, m->bound.slots, m->in_backward ? 0 : apart));
-    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1, apart));
+    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, m->real, m->training, m->bound.slots, m->in_backward ? 0 : apart,
+                           m->comm));
+    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1, apart, NULL));
     VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, student, m->real, m->training, m->bound.slots,
-                           m->in_backward ? 1 : apart));
+                           m->in_backward ? 1 : apart, m->comm));
     const vj_model_config *c = &m->config;
     VJ_TRY(vj_blocks_create(&m->encoder_blocks, m->encoder, E_BLOCKS, c->depth, c->width, c->heads, c->hidden,
                             c->rope_layout, c->recompute));
@@ -101,6 +101,10 @@ static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_
     m->bound = *bound;
     m->training = training;
     m->in_backward = training && bound->in_backward;
+    m->comm = training && bound->comm && vj_comm_size(bound->comm) > 1 ? bound->comm : NULL;
+    m->rank = m->comm ? vj_comm_rank(m->comm) : 0;
+    m->ranks = m->comm ? vj_comm_size(m->comm) : 1;
+    VJ_CHECK(!m->comm || !m->in_backward, VJ_ERR_CONFIG, "optim.in_backward on several ranks is not there yet; use optim.in_backward=false");
     m->real = real;
     VJ_TRY(vj_model_resolve(&m->config));
     VJ_CHECK(mask_tokens >= 1 && mask_tokens <= 64, VJ_ERR_CONFIG, "%lld mask tokens: 1 to 64 are possible",
@@ -157,6 +161,7 @@ static vj_status allocate_buffers(vj_vjepa *m)
                   sums = m->bound.slots + chunks;
     VJ_TRY(vj_device_alloc(m->device, &m->sums_memory, (size_t)sums * sizeof(double), "sums"));
     VJ_TRY(vj_host_alloc(&m->host_sums, (size_t)sums * sizeof(double), "sums"));
+    if (m->comm) VJ_TRY(vj_host_alloc(&m->shared, (size_t)(m->bound.slots + 64) * sizeof(double), "losses of all ranks"));
     m->losses = vj_tensor_1d(m->sums_memory, VJ_F64, m->bound.slots);
     m->square_sums =
         vj_tensor_1d((void *)((uintptr_t)m->sums_memory + (size_t)m->bound.slots * sizeof(double)), VJ_F64, chunks);
@@ -174,6 +179,8 @@ static void free_buffers(vj_vjepa *m)
     vj_host_free(m->weight_staging);
     vj_host_free(m->clip_staging);
     vj_host_free(m->host_sums);
+    vj_host_free(m->shared);
+    m->shared = NULL;
     m->staging = NULL;
     m->weight_staging = m->clip_staging = NULL;
     m->host_sums = NULL;
@@ -313,13 +320,13 @@ void vj_vjepa_digest(const vj_vjepa *m, char hex[65]) { vj_model_digest(m->encod
 // ---- a step -------------------------------------------------------------------------------------------------------
 static vj_status begin_step(vj_vjepa *m, int64_t n_slots)
 {
-    VJ_CHECK(m->training && n_slots >= 1 && n_slots <= m->bound.slots, VJ_ERR_BUG,
-             "a step of %lld slots, at most %lld were announced", (long long)n_slots, (long long)m->bound.slots);
+    VJ_CHECK(m->training && n_slots >= m->ranks && n_slots <= m->bound.slots, VJ_ERR_BUG,
+             "a step of %lld slots on %d ranks, at most %lld were announced", (long long)n_slots, m->ranks, (long long)m->bound.slots);
     m->slots = n_slots;
     m->slot = 0;
     memset(m->token_used, 0, sizeof m->token_used);
-    vj_store_step_begin(m->encoder);
-    vj_store_step_begin(m->predictor);
+    vj_store_step_begin(m->encoder, n_slots);
+    vj_store_step_begin(m->predictor, n_slots);
     return VJ_OK;
 }
 
@@ -329,15 +336,18 @@ vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots)
     return begin_step(m, n_slots);
 }
 
+// Place of this rank's i-th slot among all of the step.
+static int64_t place(const vj_vjepa *m, int64_t i) { return i * m->ranks + m->rank; }
+
 vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot)
 {
-    VJ_CHECK(m->slot < m->slots, VJ_ERR_BUG, "more slots than the step announced");
+    VJ_CHECK(place(m, m->slot) < m->slots, VJ_ERR_BUG, "more slots than the step announced");
     vj_slot_plan plan;
     VJ_TRY(vj_slot_plan_make(m, slot, &plan));
     VJ_TRY(vj_store_slot_begin(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_slot_begin(m->predictor, m->ctx.st));
     m->ctx.training = true;
-    const vj_tensor loss = vj_rows(&m->losses, m->slot, 1);
+    const vj_tensor loss = vj_rows(&m->losses, place(m, m->slot), 1);
     VJ_TRY(vj_slot_pass(m, &m->ctx, &plan, &loss));
     VJ_TRY(vj_store_slot_end(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_slot_end(m->predictor, m->ctx.st));
@@ -386,9 +396,26 @@ static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, 
     return VJ_OK;
 }
 
+// Every loss and every mask token that was used, on all ranks: a rank knows its own slots', the others' are zero, and a sum with
+// zeros is exact.
+static vj_status share_losses(vj_vjepa *m)
+{
+    memset(m->shared, 0, (size_t)(m->slots + 64) * sizeof *m->shared);
+    for (int64_t i = 0; i < m->slot; i++) m->shared[place(m, i)] = m->host_sums[place(m, i)];
+    for (int i = 0; i < 64; i++) m->shared[m->slots + i] = m->token_used[i] ? 1 : 0;
+    VJ_TRY_CTX(vj_comm_all_reduce_now(m->comm, m->shared, m->slots + 64, VJ_SUM), "sharing the losses of the slots");
+    for (int64_t i = 0; i < m->slots; i++) m->host_sums[i] = m->shared[i];
+    for (int i = 0; i < 64; i++) m->token_used[i] = m->shared[m->slots + i] > 0;
+    return VJ_OK;
+}
+
 // Loss and sums of squares of the whole step, to the host.
 static vj_status sums_to_host(vj_vjepa *m)
 {
+    if (m->slot < (m->slots + m->ranks - 1) / m->ranks) {   // the last round is the others'
+        VJ_TRY(vj_store_slot_absent(m->encoder, m->ctx.st));
+        VJ_TRY(vj_store_slot_absent(m->predictor, m->ctx.st));
+    }
     VJ_TRY(vj_store_step_end(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_step_end(m->predictor, m->ctx.st));
     const vj_store *stores[] = { m->encoder, m->predictor };
@@ -398,7 +425,8 @@ static vj_status sums_to_host(vj_vjepa *m)
     }
     const int64_t sums = m->bound.slots + chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
     VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)sums * sizeof(double)));
-    return vj_stream_sync(m->ctx.st);
+    VJ_TRY(vj_stream_sync(m->ctx.st));
+    return m->comm ? share_losses(m) : VJ_OK;
 }
 
 // A unit's gradient is complete and about to go: its sums of squares are kept, and unless something was not finite it is used.
@@ -436,7 +464,7 @@ vj_status vj_vjepa_step_begin_in_backward(vj_vjepa *m, const vj_step_options *op
 
 vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result *out)
 {
-    VJ_CHECK(m->slot == m->slots, VJ_ERR_BUG, "an update after %lld of %lld slots", (long long)m->slot,
+    VJ_CHECK(place(m, m->slot) >= m->slots, VJ_ERR_BUG, "an update after %lld slots of a step of %lld", (long long)m->slot,
              (long long)m->slots);
     if (!m->in_backward) VJ_TRY(sums_to_host(m));
     m->encoder->reduced = m->predictor->reduced = NULL;   // a pass that only measures reduces too

@@ -2,11 +2,13 @@
 // (spec/pretrain.md 0). No I/O, no logging.
 //
 // A step is: vj_vjepa_step_begin, then vj_vjepa_slot for each slot this rank owns, in order, then vj_vjepa_update.
-// Gradients of slots are summed in a binary tree over the slot index (contracts 1).
+// Gradients of slots are summed in a binary tree over the slot index (contracts 1). With several ranks all make each of these calls;
+// rank r of G owns slots r, r + G, r + 2G, ..., and after the update all have the same weights and figures.
 #ifndef VJ_MODEL_VJEPA_H
 #define VJ_MODEL_VJEPA_H
 
 #include "model/model_config.h"
+#include "parallel/comm.h"
 #include "parallel/layout.h"
 #include "runtime/tensor/clip_batch.h"
 #include "runtime/tensor/device.h"
@@ -21,7 +23,8 @@ typedef struct vj_slot_bound {
     int64_t n_pairs;               // masks per group
     int64_t ctx_rows, tgt_rows;    // upper bound of sum over pairs of B*K, and of B*P (0: pairs * clips * tokens)
     int64_t rows;                  // upper bound of sum over pairs of B*(K+P) (0: pairs * clips * tokens)
-    int64_t slots;                 // V
+    int64_t slots;                 // V, over all ranks
+    vj_comm *comm;                 // the ranks that share a step's slots (not owned); NULL: this one alone
     bool in_backward;              // optim.in_backward: units are updated as the backward pass leaves them; slots must be 1
 } vj_slot_bound;
 
@@ -68,6 +71,7 @@ typedef struct vj_step_result {
     vj_update_result update;
 } vj_step_result;
 
+// n_slots: V of this step, over all ranks; at least one for each.
 vj_status vj_vjepa_step_begin(vj_vjepa *m, int64_t n_slots) VJ_MUST_CHECK;
 // Target forward, context forward, predictor, loss, backward for one slot. Reads the slot's host memory before it
 // returns or before the next vj_vjepa_* call synchronises; the caller keeps the batch until vj_vjepa_update.

@@ -1,4 +1,4 @@
-#include "parallel/store.h"
+#include "parallel/store_impl.h"
 
 #include "runtime/ops/ops.h"
 
@@ -9,7 +9,7 @@ int64_t vj_store_levels(int64_t slots)
     return levels;
 }
 
-static vj_tensor span(const vj_store *s, void *buffer, int64_t first, int64_t n)
+vj_tensor vj_store_span(const vj_store *s, void *buffer, int64_t first, int64_t n)
 {
     return vj_tensor_1d((void *)((uintptr_t)buffer + (size_t)first * vj_dtype_size(s->real)), s->real, n);
 }
@@ -28,9 +28,10 @@ static void place_gradients(vj_store *s)
 }
 
 vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots,
-                          int shared)
+                          int shared, vj_comm *comm)
 {
     VJ_ASSERT(shared >= layout->n_units || slots == 1);
+    if (comm && (vj_comm_size(comm) == 1 || !trained)) comm = NULL;
     *out = NULL;
     vj_store *s = NULL;
     VJ_TRY(vj_host_alloc(&s, sizeof *s, "a parameter store"));
@@ -51,12 +52,15 @@ vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *de
     static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
     for (int k = 0; device && k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++)
         status = vj_device_alloc(device, &s->kind[k], bytes, what[k]);
+    s->level_length = s->grad_length;
     if (trained) {
-        s->levels = (int)vj_store_levels(slots);
+        const int64_t G = comm ? vj_comm_size(comm) : 1;
+        s->levels = (int)vj_store_levels((slots + G - 1) / G);
         VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
     }
+    if (comm && status == VJ_OK) status = vj_store_join(s, comm);
     for (int i = 0; device && i < s->levels && status == VJ_OK; i++)
-        status = vj_device_alloc(device, &s->level[i], (size_t)s->grad_length * vj_dtype_size(real), "gradients");
+        status = vj_device_alloc(device, &s->level[i], (size_t)s->level_length * vj_dtype_size(real), "gradients");
     if (status != VJ_OK) {
         vj_store_destroy(&s);
         return status;
@@ -71,6 +75,7 @@ void vj_store_destroy(vj_store **store)
     if (!s) return;
     for (int k = 0; s->device && k < VJ_STORE_KINDS; k++) vj_device_free(s->device, s->kind[k]);
     for (int i = 0; s->device && i < s->levels; i++) vj_device_free(s->device, s->level[i]);
+    if (s->comm) vj_store_leave(s);
     vj_host_free(s->start);
     vj_host_free(s->grad_start);
     vj_host_free(s->held);
@@ -81,24 +86,28 @@ void vj_store_destroy(vj_store **store)
 vj_tensor vj_store_unit(const vj_store *s, vj_store_kind kind, int unit)
 {
     VJ_ASSERT(s->kind[kind] != NULL);
-    return span(s, s->kind[kind], s->start[unit], s->layout->units[unit].length);
+    return vj_store_span(s, s->kind[kind], s->start[unit], s->layout->units[unit].length);
 }
 
 vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param)
 {
     const vj_param *p = &s->layout->params[param];
-    return span(s, s->kind[kind], s->start[p->unit] + p->offset, p->count);
+    return vj_store_span(s, s->kind[kind], s->start[p->unit] + p->offset, p->count);
 }
+
+int64_t vj_store_gradient_elements(const vj_store *s) { return s->levels * s->level_length + (s->comm ? s->grad_length : 0); }
+
+static void *gradient(const vj_store *s) { return s->comm ? s->whole : s->level[s->current]; }
 
 vj_tensor vj_store_grad_unit(const vj_store *s, int unit)
 {
-    return span(s, s->level[s->current], s->grad_start[unit], s->layout->units[unit].length);
+    return vj_store_span(s, gradient(s), s->grad_start[unit], s->layout->units[unit].length);
 }
 
 vj_tensor vj_store_grad(const vj_store *s, int param)
 {
     const vj_param *p = &s->layout->params[param];
-    return span(s, s->level[s->current], s->grad_start[p->unit] + p->offset, p->count);
+    return vj_store_span(s, gradient(s), s->grad_start[p->unit] + p->offset, p->count);
 }
 
 // One rank: nothing to fetch, drop or send, but every gather must have its end.
@@ -128,8 +137,10 @@ vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit)
     return unit < s->shared ? VJ_OK : vj_zero(st, g.data, vj_tensor_bytes(&g));
 }
 
-void vj_store_step_begin(vj_store *s)
+void vj_store_step_begin(vj_store *s, int64_t slots)
 {
+    s->step_slots = slots;
+    s->round = 0;
     for (int i = 0; i < s->levels; i++) s->full[i] = false;
     s->current = 0;
     for (int u = 0; u < s->layout->n_units; u++) VJ_ASSERT(!s->held[u]);
@@ -137,18 +148,23 @@ void vj_store_step_begin(vj_store *s)
 
 // The running slot takes a free accumulator; there always is one, since V slots fill at most ceil(log2 V) levels before
 // the last one.
-vj_status vj_store_slot_begin(vj_store *s, vj_stream *st)
+static void take_level(vj_store *s)
 {
     int free_level = 0;
     while (free_level < s->levels && s->full[free_level]) free_level++;
     VJ_ASSERT(free_level < s->levels);
     s->current = free_level;
-    return vj_zero(st, s->level[s->current], (size_t)s->grad_length * vj_dtype_size(s->real));
+}
+
+vj_status vj_store_slot_begin(vj_store *s, vj_stream *st)
+{
+    take_level(s);
+    return vj_zero(st, gradient(s), (size_t)s->grad_length * vj_dtype_size(s->real));
 }
 
 static vj_status merge(vj_store *s, vj_stream *st, int into, int from)
 {
-    const vj_tensor y = span(s, s->level[into], 0, s->grad_length), x = span(s, s->level[from], 0, s->grad_length);
+    const vj_tensor y = vj_store_span(s, s->level[into], 0, s->level_length), x = vj_store_span(s, s->level[from], 0, s->level_length);
     VJ_TRY(vj_add_inplace(st, &y, &x));
     return VJ_OK;
 }
@@ -162,7 +178,7 @@ static void swap_levels(vj_store *s, int a, int b)
     s->level[b] = held;
 }
 
-vj_status vj_store_slot_end(vj_store *s, vj_stream *st)
+static vj_status carry(vj_store *s, vj_stream *st)
 {
     // The slot's buffer sits at position `current`, which is free; carry upwards through the full levels.
     int at = s->current, weight = 0;
@@ -179,6 +195,19 @@ vj_status vj_store_slot_end(vj_store *s, vj_stream *st)
     return VJ_OK;
 }
 
+vj_status vj_store_slot_end(vj_store *s, vj_stream *st)
+{
+    if (s->comm) VJ_TRY(vj_store_reduce_round(s, st, true));
+    return carry(s, st);
+}
+
+vj_status vj_store_slot_absent(vj_store *s, vj_stream *st)
+{
+    take_level(s);
+    VJ_TRY(vj_store_reduce_round(s, st, false));
+    return carry(s, st);
+}
+
 // What is left merges from the smallest level up: (...(small + next) + ...) as in a tree with missing leaves skipped.
 vj_status vj_store_step_end(vj_store *s, vj_stream *st)
 {
@@ -193,5 +222,5 @@ vj_status vj_store_step_end(vj_store *s, vj_stream *st)
     }
     VJ_ASSERT(at >= 0);
     s->current = at;
-    return VJ_OK;
+    return s->comm ? vj_store_gather_sum(s, st) : VJ_OK;
 }

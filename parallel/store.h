@@ -1,8 +1,12 @@
 // The parameter store of one network: flat buffers per unit, and the calls at unit borders.
 //
-// On one rank a unit's full weights are its shard, so gather and release do nothing and reduce adds into the slot's
-// gradient where it is. Ranks come later; the places where they will talk are these three calls, and they are made
-// already.
+// On one rank, and with parallel.mode ddp on many, a unit's full weights are there always: gather and release do nothing, and
+// reduce leaves the slot's gradient where it is.
+//
+// Many ranks (contracts 1, strided): of V slots rank r has r, r + G, r + 2G, ... A round is one slot of each rank. The running
+// slot's gradient is whole; at the end of the round every unit is reduce-scattered in tree order, and the accumulators hold this
+// rank's part of each unit alone. When the step ends the parts of the sum are gathered where the slot's gradient was. The last
+// round may lack ranks: they take part with vj_store_slot_absent.
 //
 // Gradients of slots are summed in a binary tree over the slot index (contracts 1): a binary counter of accumulators.
 // Accumulator `level` holds the sum of 2^level finished slots; a finished slot merges upwards while its bit is set.
@@ -12,6 +16,7 @@
 #ifndef VJ_PARALLEL_STORE_H
 #define VJ_PARALLEL_STORE_H
 
+#include "parallel/comm.h"
 #include "parallel/layout.h"
 #include "runtime/tensor/device.h"
 
@@ -35,17 +40,26 @@ struct vj_store {
     void *reduced_context;
     void *kind[VJ_STORE_KINDS];                // device memory, NULL when not kept
     void *level[VJ_MAX_LEVELS];                // gradient accumulators
+    int64_t level_length;                      // elements of one: grad_length, or this rank's parts of it
     int levels;
     bool full[VJ_MAX_LEVELS];                  // holds a partial sum
     int current;                               // the accumulator the running slot writes into
     bool *held;                                // n_units: full weights are there (on one rank: would be)
+
+    // several ranks; else NULL
+    vj_comm *comm;
+    int64_t step_slots, round;                 // V of the running step; rounds finished
+    void *whole;                               // (grad_length) device: the running slot's gradient, later the step's sum
+    void *host_whole, *host_parts;             // host memory for both, where the device's is not the host's
 };
 
 // `trained` adds moments and ceil(log2 slots) + 1 accumulators. Gradients of units from `shared` on have one place together
 // (slots must be 1; the layout's n_units: every unit has its own).
-// `device` NULL makes a store without memory whose tensors have type `real`: enough to measure with.
+// `device` NULL makes a store without memory whose tensors have type `real`: enough to measure with. `comm`: the ranks that share
+// a step's slots, not owned; NULL or of one rank: alone. All of them then make the same calls from vj_store_step_begin on.
 vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots,
-                          int shared) VJ_MUST_CHECK;
+                          int shared, vj_comm *comm) VJ_MUST_CHECK;
+int64_t vj_store_gradient_elements(const vj_store *s);   // of all accumulators
 void vj_store_destroy(vj_store **store);
 int64_t vj_store_levels(int64_t slots);
 
@@ -62,11 +76,12 @@ vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
 // then a shared place is zeroed for the next unit.
 vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
 
-// The tree: begin a step, then for each slot begin (zeroes an accumulator) and end (merges), then finish (the sum of
-// the whole step is what vj_store_grad gives).
-void vj_store_step_begin(vj_store *s);
+// The tree: begin a step of `slots` slots over all ranks, then for each slot of this rank begin (zeroes a gradient) and end
+// (merges), then finish (the sum of the whole step is what vj_store_grad gives, on every rank).
+void vj_store_step_begin(vj_store *s, int64_t slots);
 vj_status vj_store_slot_begin(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
 vj_status vj_store_slot_end(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
+vj_status vj_store_slot_absent(vj_store *s, vj_stream *st) VJ_MUST_CHECK;   // a round in which this rank has no slot
 vj_status vj_store_step_end(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
 
 #endif

@@ -18,6 +18,7 @@ vj_dtype vj_device_real(const vj_device *d) { return d->real; }
 int vj_device_threads(const vj_device *d) { return vj_pool_threads(d->exec.pool); }
 const char *vj_device_gemm(const vj_device *d) { return d->gemm; }
 int64_t vj_device_bytes(const vj_device *d) { return atomic_load(&d->bytes); }
+bool vj_device_host_memory(const vj_device *d) { return strcmp(vj_device_name(d), "far") != 0; }
 
 // ---- memory: pages of their own, with the size kept in front so that free needs only the address ------------------
 enum { PAGE = 4096 };

@@ -28,6 +28,7 @@ const char *vj_device_gemm(const vj_device *device);
 vj_status vj_device_alloc(vj_device *device, void **address, size_t bytes, const char *what) VJ_MUST_CHECK;
 void vj_device_free(vj_device *device, void *address);
 int64_t vj_device_bytes(const vj_device *device);       // allocated now
+bool vj_device_host_memory(const vj_device *device);    // its addresses can be read by the host, once the stream was synchronised
 
 vj_status vj_stream_create(vj_device *device, vj_stream **out) VJ_MUST_CHECK;
 void vj_stream_destroy(vj_stream **stream);             // waits for its work
