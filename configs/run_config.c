@@ -201,7 +201,8 @@ vj_status vj_run_config_load(vj_run_config *out, vj_config **config, const char 
     vj_status status = vj_model_resolve(&out->model);
     if (status != VJ_OK) vj_context("resolving the model (model.preset: %s)", vj_config_origin(*config, "model.preset"));
     if (status == VJ_OK) {
-        if (out->train.threads < 0) out->train.threads = vj_cpu_count();
+        out->train.threads_auto = out->train.threads < 0;
+        if (out->train.threads_auto) out->train.threads = vj_cpu_count();
         if (out->data.threads < 0) out->data.threads = vj_cpu_count();
         vj_data_config_check(*config, &out->data, &out->mask);
         if (check_stages(*config, out)) {

@@ -60,6 +60,9 @@ const vj_field vj_train_fields[] = {
 
     { .key = "parallel.mode", .kind = VJ_FIELD_ENUM, .offset = AT(parallel_mode), .names = mode_names, .flags = FREE,
       .help = "how ranks share the state; on one rank all are the same", .i = { 0, 0, 3 } },
+    INT("parallel.ranks", parallel_ranks, 0, 0, 1 << 20, FREE, "how many must be started; 0: as many as are"),
+    { .key = "parallel.shared_memory", .kind = VJ_FIELD_BOOL, .offset = AT(parallel_shared_memory), .b = true, .flags = FREE,
+      .help = "ranks of one machine exchange through /dev/shm; false: by messages" },
     INT("parallel.tp", parallel_tp, 1, 1, 1024, FREE, "ranks that share one layer (only 1 today)"),
     { .key = "init.from", .kind = VJ_FIELD_TEXT, .offset = AT(init_from), .text = "",
       .help = "weights to start from, with fresh optimiser state: RUN[@STEP], a folder of Hugging Face, a .safetensors or .pt file" },

@@ -32,7 +32,10 @@ typedef struct vj_train_config {
     int64_t held_out_every;             // held_out.every: steps between held-out figures, 0: never
     int64_t held_out_samples;           // held_out.samples: at least this many when there are held-out windows
     int64_t held_out_constant;          // held_out.constant: training samples behind the best constant (>= 256)
+    bool threads_auto;                  // threads was left open
     int parallel_mode;                  // parallel.mode: ddp | zero2 | fsdp | hsdp (one rank: all the same)
+    int64_t parallel_ranks;             // parallel.ranks: 0 as many as are started
+    bool parallel_shared_memory;        // parallel.shared_memory
     int64_t parallel_tp;                // parallel.tp: 1
     char init_from[VJ_TEXT_MAX];        // init.from: weights of step 0, "" for fresh ones
 } vj_train_config;

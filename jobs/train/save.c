@@ -61,9 +61,27 @@ static vj_status part_list_make(part_list *l, const vj_vjepa *model)
     return VJ_OK;
 }
 
-vj_status vj_trainer_save(vj_trainer *t)
+static vj_status take_quarantine(void *loader, const char *json) { return vj_loader_quarantine_add(loader, json); }
+
+// What any rank found bad is known to all from now on.
+static vj_status share_quarantine(vj_trainer *t)
 {
-    if (t->saved_step == t->state.step) return VJ_OK;
+    if (vj_comm_size(t->ranks.world) == 1) return VJ_OK;
+    vj_loader_stats stats;
+    vj_loader_stats_get(t->loader, &stats);
+    double bad = (double)stats.bad;
+    VJ_TRY(vj_comm_all_reduce_now(t->ranks.world, &bad, 1, VJ_MAX));
+    if (bad == 0) return VJ_OK;
+    char *mine = NULL;
+    vj_status status = vj_loader_quarantine(t->loader, &mine);
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
+    status = vj_ranks_exchange(&t->ranks, mine, take_quarantine, t->loader);
+    free(mine);
+    return status;
+}
+
+static vj_status write_checkpoint(vj_trainer *t)
+{
     const double started = vj_now();
     vj_loader_state data;
     vj_loader_state_get(t->loader, &data);
@@ -91,6 +109,15 @@ vj_status vj_trainer_save(vj_trainer *t)
     VJ_TRY(vj_trainer_recommend(t));
     vj_log(VJ_DEBUG, "train", "checkpoint of step %lld saved in %.2f s", (long long)t->state.step, vj_now() - started);
     return VJ_OK;
+}
+
+vj_status vj_trainer_save(vj_trainer *t)
+{
+    if (t->saved_step == t->state.step) return VJ_OK;
+    VJ_TRY(vj_ranks_agree(&t->ranks, share_quarantine(t), NULL, 0));
+    const vj_status status = t->ranks.lead ? write_checkpoint(t) : VJ_OK;
+    t->saved_step = t->state.step;
+    return vj_ranks_agree(&t->ranks, status, NULL, 0);
 }
 
 bool vj_trainer_has_moments(const vj_checkpoint *from)

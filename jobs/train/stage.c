@@ -22,17 +22,23 @@ vj_status vj_trainer_begin_stage(vj_trainer *t)
     t->stage_index = vj_stage_at(&t->whole, t->state.step);
     if (t->stage_index > 0) {   // the model was made for stage 0
         t->config = vj_stage_config(&t->whole, t->stage_index);
-        const vj_slot_bound bound = vj_trainer_bound(&t->config);
+        vj_slot_bound bound = vj_trainer_bound(&t->config);
+        bound.comm = t->ranks.world;
         VJ_TRY_CTX(vj_vjepa_resize(t->model, &bound), "making room for stage %d", t->stage_index + 1);
     }
     const vj_run_config *c = &t->config;
     t->stage = (vj_loader_stage){ .seed = (uint64_t)c->train.seed, .batch = c->train.batch, .slot = c->mask.group,
                                   .crop = c->data.crop, .tubelet = c->model.tubelet, .patch = c->model.patch,
-                                  .fpc = c->data.fpc, .fps = c->data.fps, .rank = 0, .world = 1,
-                                  .threads = (int)c->data.threads, .held_out = false };
-    VJ_TRY(vj_loader_open(&t->loader, &c->data, &c->mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine));
-    VJ_TRY(vj_held_out_create(&t->held_out, c, &t->stage, t->model, vj_trainer_start_param, t));
-    return vj_monitor_create(&t->monitor, c, &t->stage, t->model);
+                                  .fpc = c->data.fpc, .fps = c->data.fps, .rank = vj_comm_rank(t->ranks.world),
+                                  .world = vj_comm_size(t->ranks.world), .threads = (int)c->data.threads, .held_out = false };
+    vj_status status = vj_loader_open(&t->loader, &c->data, &c->mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine);
+    // The lead looks at held-out clips alone, all of them.
+    vj_loader_stage whole = t->stage;
+    whole.rank = 0;
+    whole.world = 1;
+    if (status == VJ_OK && t->ranks.lead) status = vj_held_out_create(&t->held_out, c, &whole, t->model, vj_trainer_start_param, t);
+    if (status == VJ_OK && t->ranks.lead) status = vj_monitor_create(&t->monitor, c, &whole, t->model);
+    return vj_ranks_agree(&t->ranks, status, NULL, 0);
 }
 
 vj_status vj_trainer_next_stage(vj_trainer *t)

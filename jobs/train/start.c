@@ -15,7 +15,7 @@
 #include "runtime/base/file.h"
 #include "runtime/log/log.h"
 
-static vj_status load_config(vj_trainer *t, const vj_train_request *r)
+static vj_status read_config(vj_trainer *t, const vj_train_request *r)
 {
     VJ_TRY(vj_run_config_load(&t->whole, &t->origins, r->config, r->overrides, r->n_overrides));
     t->config = vj_stage_config(&t->whole, 0);
@@ -31,6 +31,38 @@ static vj_status load_config(vj_trainer *t, const vj_train_request *r)
     VJ_CHECK(r->stop_at <= c->steps, VJ_ERR_USAGE, "--steps %lld is beyond train.steps = %lld (%s)", (long long)r->stop_at,
              (long long)c->steps, vj_config_origin(t->origins, "train.steps"));
     vj_config_resolved(t->origins, false, &t->resolved);
+    return VJ_OK;
+}
+
+static vj_status check_ranks(const vj_trainer *t)
+{
+    const int ranks = vj_comm_size(t->ranks.world);
+    const vj_train_config *c = &t->config.train;
+    if (ranks == 1) return VJ_OK;
+    VJ_CHECK(c->parallel_mode == 0, VJ_ERR_CONFIG, "parallel.mode: on several ranks there is only ddp yet (%s)",
+             vj_config_origin(t->origins, "parallel.mode"));
+    for (int i = 0; i < vj_stage_count(&t->whole); i++) {
+        const vj_run_config stage = vj_stage_config(&t->whole, i);
+        const int64_t slots = stage.train.batch / stage.mask.group;
+        VJ_CHECK(ranks <= slots, VJ_ERR_CONFIG, "%d ranks, but a step has %lld slots (train.batch %lld / mask.group %lld): start at most %lld", ranks,
+                 (long long)slots, (long long)stage.train.batch, (long long)stage.mask.group, (long long)slots);
+    }
+    return VJ_OK;
+}
+
+// The configuration, and who else runs it.
+static vj_status load_config(vj_trainer *t, const vj_train_request *r)
+{
+    const vj_status status = read_config(t, r);
+    const vj_train_config *c = &t->config.train;
+    const vj_world_request world = { .ranks = (int)c->parallel_ranks, .shared_memory = c->parallel_shared_memory };
+    VJ_TRY(vj_ranks_open(&t->ranks, status, &world));
+    VJ_TRY(vj_ranks_compare(&t->ranks, vj_str_text(&t->resolved)));
+    VJ_TRY(vj_ranks_agree(&t->ranks, check_ranks(t), NULL, 0));
+    if (c->threads_auto) {
+        VJ_TRY(vj_ranks_threads(&t->ranks, &t->config.train.threads));
+        t->whole.train.threads = t->config.train.threads;
+    }
     return VJ_OK;
 }
 
@@ -98,6 +130,13 @@ static vj_status make_model(vj_trainer *t)
 {
     const vj_run_config *c = &t->config;
     VJ_TRY(vj_device_open(&t->device, c->train.device, (int)c->train.threads));
+    // Bits are those of one instruction set (contracts 1).
+    char isa[32];
+    vj_format(isa, sizeof isa, "%s", vj_device_isa(t->device));
+    VJ_TRY(vj_ranks_tell(&t->ranks, isa, sizeof isa));
+    VJ_CHECK(strcmp(isa, vj_device_isa(t->device)) == 0, VJ_ERR_CONFIG,
+             "rank %d computes with %s, rank 0 with %s: set VJ_CPU to the lowest of all machines for all of them", vj_comm_rank(t->ranks.world),
+             vj_device_isa(t->device), isa);
     t->mask_tokens = c->model.mask_tokens > 0 ? c->model.mask_tokens : c->mask.n * c->data.fpc.n;
     // The gradient tree is as high as the stage with most slots needs; the rest is made again where a stage begins.
     vj_slot_bound bound = vj_trainer_bound(c);
@@ -106,13 +145,16 @@ static vj_status make_model(vj_trainer *t)
         const int64_t slots = vj_trainer_bound(&stage).slots;
         bound.slots = slots > bound.slots ? slots : bound.slots;
     }
+    bound.comm = t->ranks.world;
     VJ_TRY(vj_vjepa_create(&t->model, &c->model, t->mask_tokens, t->device, &bound, true));
     vj_vjepa_digest(t->model, t->model_digest);
     const int encoder = vj_vjepa_layout(t->model, VJ_ENCODER)->n_units,
               predictor = vj_vjepa_layout(t->model, VJ_PREDICTOR)->n_units;
     const size_t units = (size_t)(encoder > predictor ? encoder : predictor);
     VJ_TRY(vj_host_alloc(&t->unit_norms, units * sizeof *t->unit_norms, "norms of units"));
+    VJ_TRY(vj_comm_barrier_now(t->ranks.world));   // all at once, as they will train
     VJ_TRY(vj_roof_measure(t->device, &t->roof));
+    VJ_TRY(vj_comm_all_reduce_now(t->ranks.world, &t->roof, 1, VJ_SUM));
     vj_device_stats_enable(t->device, true);   // two clock readings an op: not measurable
     return VJ_OK;
 }
@@ -198,8 +240,8 @@ static vj_status set_aside(const vj_checkpoint_info *info)
     return vj_io_rename(info->path, target);
 }
 
-// From the newest checkpoint of this run that can be read. *found false: there is none at all.
-static vj_status resume_newest(vj_trainer *t, bool *found)
+// From the newest checkpoint of this run that can be read. *found false: there is none at all. `path`: which one.
+static vj_status resume_newest(vj_trainer *t, bool *found, char path[640])
 {
     *found = false;
     char ckpt[640];
@@ -214,8 +256,10 @@ static vj_status resume_newest(vj_trainer *t, bool *found)
         status = vj_checkpoint_open(&from, list[i].path, false);
         if (status == VJ_OK) status = resume(t, from);
         vj_checkpoint_destroy(&from);
-        if (status == VJ_OK) *found = true;
-        else if (status != VJ_ERR_CHECKPOINT) break;
+        if (status == VJ_OK) {
+            *found = true;
+            vj_format(path, 640, "%s", list[i].path);
+        } else if (status != VJ_ERR_CHECKPOINT) break;
         else if ((status = set_aside(&list[i])) != VJ_OK) break;
     }
     free(list);
@@ -226,12 +270,29 @@ static vj_status resume_newest(vj_trainer *t, bool *found)
     return status;
 }
 
+// The lead finds the checkpoint, and sets aside what is damaged; the others read the one it found. `path` "": there is none.
+static vj_status own_checkpoint(vj_trainer *t, char path[640])
+{
+    vj_status status = VJ_OK;
+    bool found = false;
+    if (t->run.resumed && t->ranks.lead) status = resume_newest(t, &found, path);
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
+    VJ_TRY(vj_ranks_tell(&t->ranks, path, 640));
+    if (path[0] && !t->ranks.lead) {
+        vj_checkpoint *from = NULL;
+        status = vj_checkpoint_open(&from, path, false);
+        if (status == VJ_OK) status = resume(t, from);
+        vj_checkpoint_destroy(&from);
+    }
+    return vj_ranks_agree(&t->ranks, status, NULL, 0);
+}
+
 static vj_status make_state(vj_trainer *t)
 {
     begin_state(t);
-    bool found = false;
-    if (t->run.resumed) VJ_TRY(resume_newest(t, &found));
-    if (found) return VJ_OK;
+    char path[640] = "";
+    VJ_TRY(own_checkpoint(t, path));
+    if (path[0]) return VJ_OK;
     if (!t->cooldown || t->config.train.init_from[0]) {
         VJ_TRY(vj_vjepa_init(t->model, (uint64_t)t->config.train.seed));
         if (!t->config.train.init_from[0]) return VJ_OK;
@@ -288,11 +349,9 @@ static vj_status open_warnings(vj_trainer *t, const char *metrics)
     return vj_metrics_open(&t->warnings_file, file, t->state.step);
 }
 
-vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
+// What only the lead does before there is a model: it makes or opens the run's directory.
+static vj_status take_run(vj_trainer *t, const vj_train_request *request)
 {
-    *t = (vj_trainer){ .request = request, .saved_step = -1, .figures_step = -1, .cooldown = strcmp(request->phase, "cooldown") == 0 };
-    t->run.lock = -1;
-    VJ_TRY(load_config(t, request));
     char parent[512];
     int64_t parent_step;
     VJ_TRY(find_parent(t, request, parent, &parent_step));
@@ -300,15 +359,45 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     vj_data_summary summary;
     VJ_TRY(vj_data_summary_read(t->config.data.dir, &summary));
     VJ_TRY(vj_trainer_init_open(t, !request->fresh && vj_run_dir_exists(request->run)));
-    VJ_TRY(open_run(t, request, parent, parent_step));
-    VJ_TRY(make_model(t));
-    VJ_TRY(make_state(t));
-    VJ_TRY(vj_trainer_begin_stage(t));
+    return open_run(t, request, parent, parent_step);
+}
+
+// The others, once it is there: they read what it is.
+static vj_status join_run(vj_trainer *t, const vj_train_request *request, bool resumed)
+{
+    VJ_TRY(vj_run_dir_read(&t->run, request->run));
+    t->run.lock = -1;
+    t->run.resumed = resumed;
+    vj_crash_dir(t->run.path);
+    if (t->run.parent[0] && vj_checkpoint_open(&t->start, t->run.parent, false) != VJ_OK) vj_error_clear();   // missed where it is needed
+    VJ_TRY(vj_trainer_init_open(t, resumed));
+    vj_trainer_init_same(t);
+    return VJ_OK;
+}
+
+static vj_status open_files(vj_trainer *t)
+{
     char file[640];
     vj_path_join(file, sizeof file, t->run.path, "metrics.jsonl");
     VJ_TRY(vj_metrics_open(&t->metrics, file, t->state.step));
     VJ_TRY(open_warnings(t, file));
     return vj_sinks_open(&t->sinks, &t->run, &t->config.train, t->state.step);
+}
+
+vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
+{
+    *t = (vj_trainer){ .request = request, .saved_step = -1, .figures_step = -1, .cooldown = strcmp(request->phase, "cooldown") == 0 };
+    t->run.lock = -1;
+    VJ_TRY(load_config(t, request));
+    vj_ranks *r = &t->ranks;
+    VJ_TRY(vj_ranks_agree(r, r->lead ? take_run(t, request) : VJ_OK, NULL, 0));
+    char resumed = t->run.resumed;
+    VJ_TRY(vj_ranks_tell(r, &resumed, 1));
+    VJ_TRY(vj_ranks_agree(r, r->lead ? VJ_OK : join_run(t, request, resumed != 0), NULL, 0));
+    VJ_TRY(make_model(t));
+    VJ_TRY(make_state(t));
+    VJ_TRY(vj_trainer_begin_stage(t));
+    return vj_ranks_agree(r, r->lead ? open_files(t) : VJ_OK, NULL, 0);
 }
 
 void vj_trainer_end(vj_trainer *t)
@@ -329,5 +418,6 @@ void vj_trainer_end(vj_trainer *t)
     vj_config_destroy(&t->origins);
     vj_str_free(&t->resolved);
     free(t->quarantine);
+    vj_ranks_close(&t->ranks);
     if (vj_log_file(NULL) != VJ_OK) vj_error_clear();
 }

@@ -13,7 +13,8 @@
 static vj_status dump_step(vj_trainer *t, const vj_batch *batch, const vj_step_result *r, const vj_step_options *o)
 {
     char name[64], file[640];
-    vj_format(name, sizeof name, "nonfinite-step-%lld.json", (long long)t->state.step + 1);
+    if (t->ranks.lead) vj_format(name, sizeof name, "nonfinite-step-%lld.json", (long long)t->state.step + 1);
+    else vj_format(name, sizeof name, "nonfinite-step-%lld-rank-%d.json", (long long)t->state.step + 1, vj_comm_rank(t->ranks.world));
     vj_path_join(file, sizeof file, t->run.path, name);
     vj_json_writer w = { .pretty = true };
     vj_json_begin_object(&w, NULL);
@@ -86,22 +87,29 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     };
     const double asked = vj_now();
     const vj_batch *batch = NULL;
-    VJ_TRY_CTX(vj_loader_next(t->loader, &batch), "reading the batch of step %lld", (long long)s);
+    vj_status status = vj_loader_next(t->loader, &batch);
+    if (status != VJ_OK) vj_context("reading the batch of step %lld", (long long)s);
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
     VJ_ASSERT(batch->first == t->state.cursor);
     const double began = vj_now();
 
     vj_step_result r;
-    vj_status status = c->in_backward ? vj_vjepa_step_begin_in_backward(t->model, &options) : vj_vjepa_step_begin(t->model, batch->n_slots);
+    status = c->in_backward ? vj_vjepa_step_begin_in_backward(t->model, &options) : vj_vjepa_step_begin(t->model, c->batch / t->config.mask.group);
+    double work[2] = { 0, 0 };   // FLOP and tokens
     for (int i = 0; i < batch->n_slots && status == VJ_OK; i++) {
-        t->flop += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
-        t->log_tokens += slot_tokens(&t->config.model, &batch->slots[i]);
+        work[0] += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
+        work[1] += (double)slot_tokens(&t->config.model, &batch->slots[i]);
         status = vj_vjepa_slot(t->model, &batch->slots[i]);
     }
     if (status == VJ_OK) status = vj_vjepa_update(t->model, &options, &r);
-    if (status == VJ_OK && r.update == VJ_UPDATE_NONFINITE) status = on_nonfinite(t, batch, &r, &options);
-    const int64_t samples = batch->samples;
+    const bool met = status == VJ_OK;   // else the others wait for this rank in the step: it cannot agree, only leave
+    if (met && r.update == VJ_UPDATE_NONFINITE) status = on_nonfinite(t, batch, &r, &options);
     vj_loader_release(t->loader, batch);
-    VJ_TRY_CTX(status, "in step %lld", (long long)s);
+    if (status != VJ_OK) vj_context("in step %lld", (long long)s);
+    if (!met) return status;
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, work, 2));
+    t->flop += work[0];
+    t->log_tokens += (int64_t)work[1];
 
     t->state.step = s;
     t->state.cursor += (uint64_t)c->batch;
@@ -110,7 +118,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     t->wait_seconds += began - asked;
     t->step_seconds += ended - began;
     t->state.wall_seconds += ended - asked;
-    t->log_samples += samples;
+    t->log_samples += c->batch;
     t->log_steps++;
     t->steps_done++;
     t->process_step_seconds += ended - asked;
@@ -118,7 +126,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         t->loss_sum += r.loss;
         t->loss_count++;
     }
-    vj_sinks_step(t->sinks, s, r.loss, ended - asked, ended - began, began - asked);
+    if (t->sinks) vj_sinks_step(t->sinks, s, r.loss, ended - asked, ended - began, began - asked);
     *out = (vj_step_report){ .loss = r.loss, .lr = options.lr, .weight_decay = options.weight_decay,
                              .momentum = options.momentum, .grad_norm = r.grad_norm,
                              .grad_norm_encoder = r.grad_norm_encoder, .grad_norm_predictor = r.grad_norm_predictor,

@@ -26,6 +26,19 @@ static void progress(vj_trainer *t, const vj_step_report *r)
     vj_progress_update(t->state.step, note);
 }
 
+// What the lead says of a step.
+static vj_status say_step(vj_trainer *t, const vj_step_report *r, bool last)
+{
+    const vj_train_config *c = &t->config.train;
+    const int64_t step = t->state.step;
+    // At the end of the whole run there are always figures to look at; at --steps only those that are due.
+    const bool figures = due(step, c->held_out_every) || (step == c->steps && c->held_out_every > 0);
+    const bool watched = t->monitor && due(step, t->config.monitor.every);   // auto: at every line
+    if (due(step, c->log_every) || watched || figures || last) VJ_TRY(vj_trainer_log(t, r, figures));
+    progress(t, r);
+    return VJ_OK;
+}
+
 static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
 {
     const vj_train_config *c = &t->config.train;
@@ -34,16 +47,12 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
         vj_step_report r;
         VJ_TRY(vj_trainer_next_stage(t));
         VJ_TRY(vj_trainer_step(t, &r));
-        const int64_t step = t->state.step;
-        const bool last = step == stop_at;
-        // At the end of the whole run there are always figures to look at; at --steps only those that are due.
-        const bool figures = due(step, c->held_out_every) || (step == c->steps && c->held_out_every > 0);
-        const bool watched = t->monitor && due(step, t->config.monitor.every);   // auto: at every line
-        if (due(step, c->log_every) || watched || figures || last) VJ_TRY(vj_trainer_log(t, &r, figures));
-        progress(t, &r);
-        if (due(step, c->checkpoint_every) || last) VJ_TRY(vj_trainer_save(t));
-        if (!last && vj_stop_requested()) {
-            VJ_TRY(vj_trainer_save(t));
+        const bool last = t->state.step == stop_at;
+        const vj_status said = t->ranks.lead ? say_step(t, &r, last) : VJ_OK;
+        double stop = vj_stop_requested() ? 1 : 0;   // any rank's: all stop at the same step
+        VJ_TRY(vj_ranks_agree(&t->ranks, said, &stop, 1));
+        if (due(t->state.step, c->checkpoint_every) || last || stop > 0) VJ_TRY(vj_trainer_save(t));
+        if (!last && stop > 0) {
             *outcome = "stopped";
             return VJ_OK;
         }
@@ -78,6 +87,7 @@ vj_status vj_train(const vj_train_request *request)
     vj_trainer t;
     vj_status status = vj_trainer_start(&t, request);
     if (status != VJ_OK) {
+        vj_ranks_leave(&t.ranks, status);
         vj_trainer_end(&t);
         return status;
     }
@@ -93,20 +103,23 @@ vj_status vj_train(const vj_train_request *request)
     // A summary is of a run that stands still: whoever watches this one must not read the end of the last process in it.
     char summary[640];
     vj_path_join(summary, sizeof summary, t.run.path, "summary.json");
-    if (unlink(summary) != 0 && errno != ENOENT) vj_log(VJ_WARN, "train", "%s: cannot be removed: %s", summary, strerror(errno));
+    if (t.ranks.lead && unlink(summary) != 0 && errno != ENOENT) vj_log(VJ_WARN, "train", "%s: cannot be removed: %s", summary, strerror(errno));
     say_start(&t, stop_at);
     t.log_started = vj_now();
-    vj_progress_start(t.run.phase, stop_at, "steps");
+    if (t.ranks.lead) vj_progress_start(t.run.phase, stop_at, "steps");
     status = steps(&t, stop_at, &outcome);
-    vj_progress_stop();
-    if (status == VJ_OK) status = vj_trainer_summary(&t, outcome);
+    if (t.ranks.lead) vj_progress_stop();
+    if (status == VJ_OK) status = vj_ranks_agree(&t.ranks, t.ranks.lead ? vj_trainer_summary(&t, outcome) : VJ_OK, NULL, 0);
     if (status == VJ_OK) {
         say_end(&t, outcome);
         if (strcmp(outcome, "stopped") == 0) {
             status = vj_fail(VJ_ERR_STOPPED, "stopped on %s at step %lld; the same command continues", vj_stop_reason(),
                              (long long)t.state.step);
+            t.ranks.agreed = true;
+            if (!t.ranks.lead) vj_error_clear();
         }
     }
+    vj_ranks_leave(&t.ranks, status);
     vj_trainer_end(&t);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "checkpoints/weights.h"
 #include "jobs/train/held_out.h"
 #include "jobs/train/monitor.h"
+#include "jobs/train/ranks.h"
 #include "jobs/train/recommend.h"
 #include "jobs/train/run_dir.h"
 #include "jobs/train/schedule.h"
@@ -22,6 +23,7 @@ typedef struct vj_trainer {
     vj_str resolved;               // the resolved configuration, kept in every checkpoint
     vj_run_dir run;
     bool cooldown;
+    vj_ranks ranks;
 
     vj_device *device;
     vj_vjepa *model;
@@ -49,7 +51,7 @@ typedef struct vj_trainer {
     bool data_known;
 
     // since the last metrics line
-    double log_started, step_seconds, wait_seconds, flop;
+    double log_started, step_seconds, wait_seconds, flop;   // flop, log_samples, log_tokens: of all ranks
     int64_t log_samples, log_tokens, log_steps;
     double loss_sum;
     int64_t loss_count;
