@@ -7,6 +7,7 @@
 #ifndef VJ_CHECKPOINTS_CHECKPOINT_H
 #define VJ_CHECKPOINTS_CHECKPOINT_H
 
+#include "parallel/comm.h"
 #include "parallel/layout.h"
 #include "runtime/base/json.h"
 #include "runtime/tensor/device.h"
@@ -50,6 +51,11 @@ typedef struct vj_run_state {
 // ones. Disk need is checked first. Synchronises the stream.
 vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, int n_parts, const vj_run_state *state,
                              vj_stream *st, int64_t keep, int64_t keep_every) VJ_MUST_CHECK;
+
+// The same by all ranks of `comm` together: each gives the intervals that it owns, everything once over all ranks, and writes a shard of
+// its own. `run_dir` is one place for all. The status is the same on all ranks; the message is where it failed.
+vj_status vj_checkpoint_save_ranks(vj_comm *comm, const char *run_dir, const vj_state_part *parts, int n_parts, const vj_run_state *state,
+                                   vj_stream *st, int64_t keep, int64_t keep_every) VJ_MUST_CHECK;
 
 typedef struct vj_checkpoint vj_checkpoint;   // an opened, validated manifest
 

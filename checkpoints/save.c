@@ -8,22 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoints/checkpoint_impl.h"
+#include "checkpoints/save_impl.h"
 #include "checkpoints/pins.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fault.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "runtime/log/log.h"
-
-typedef struct saver {
-    const vj_state_part *const *parts;   // of each writer
-    int n_parts;
-    vj_stream *st;
-    char ckpt[560], final[600], temporary[640];
-    vj_checkpoint manifest;  // its shards: one per writer
-    void *block;             // staging, VJ_CKPT_BLOCK bytes
-} saver;
 
 static vj_status point(const char *name, const char *path)
 {
@@ -32,24 +23,22 @@ static vj_status point(const char *name, const char *path)
     return VJ_OK;
 }
 
-static int64_t payload_bytes(const saver *s)
+int64_t vj_saver_payload(const vj_saver *s, int64_t r)
 {
     int64_t n = 0;
-    for (int64_t r = 0; r < s->manifest.n_shards; r++) {
-        for (int p = 0; p < s->n_parts; p++) {
-            const vj_state_part *part = &s->parts[r][p];
-            for (int u = 0; u < part->layout->n_units; u++) n += (int64_t)vj_tensor_bytes(&part->shards[u]);
-        }
+    for (int p = 0; p < s->n_parts; p++) {
+        const vj_state_part *part = &s->parts[r][p];
+        for (int u = 0; u < part->layout->n_units; u++) n += (int64_t)vj_tensor_bytes(&part->shards[u]);
     }
     return n;
 }
 
-static vj_status check_space(const saver *s)
+vj_status vj_saver_check_space(const vj_saver *s, int64_t payload)
 {
     int64_t free_bytes = 0;
     VJ_TRY(vj_disk_free(s->ckpt, &free_bytes));
     if (vj_fault_point("checkpoint.space", s->ckpt)) free_bytes = 0;
-    const int64_t need = payload_bytes(s) + (1 << 20); // metadata and manifest are far below 1 MiB, beside the payload
+    const int64_t need = payload + (1 << 20); // metadata and manifest are far below 1 MiB, beside the payload
     char want[24], have[24];
     vj_bytes_text(want, (double)need);
     vj_bytes_text(have, (double)free_bytes);
@@ -61,7 +50,7 @@ static vj_status check_space(const saver *s)
 }
 
 // Left by a process that died: this run's lock is ours, so nobody writes there.
-static vj_status remove_stale(const saver *s)
+static vj_status remove_stale(const vj_saver *s)
 {
     char **names = NULL;
     int64_t count = 0;
@@ -79,7 +68,7 @@ static vj_status remove_stale(const saver *s)
 }
 
 // An interval without elements (more writers than chunks) has no dataset.
-static vj_status make_datasets(saver *s, int64_t r, const char *path)
+static vj_status make_datasets(vj_saver *s, int64_t r, const char *path)
 {
     vj_h5 *f = NULL;
     VJ_TRY(vj_h5_create(&f, path));
@@ -119,7 +108,7 @@ fail:
 }
 
 // From the device through one block of host memory.
-static vj_status write_interval(saver *s, int fd, const char *path, const vj_state_part *state, int unit,
+static vj_status write_interval(vj_saver *s, int fd, const char *path, const vj_state_part *state, int unit,
                                 vj_interval *v)
 {
     const vj_tensor *t = &state->shards[unit];
@@ -142,7 +131,7 @@ static vj_status write_interval(saver *s, int fd, const char *path, const vj_sta
     return VJ_OK;
 }
 
-static vj_status write_shard(saver *s, int64_t r)
+vj_status vj_saver_write_shard(vj_saver *s, int64_t r)
 {
     char path[760];
     vj_shard_file *shard = &s->manifest.shards[r];
@@ -168,7 +157,7 @@ static vj_status write_shard(saver *s, int64_t r)
     return vj_shard_digest(shard, path, shard->digest);
 }
 
-static vj_status write_manifest(saver *s)
+static vj_status write_manifest(vj_saver *s)
 {
     char path[760];
     vj_path_join(path, sizeof path, s->temporary, "manifest.json");
@@ -191,7 +180,7 @@ static vj_status write_manifest(saver *s)
 
 // An existing directory of this step: the same state whose bytes are all good is fine, a damaged one is moved aside,
 // anything else is refused.
-static vj_status meet_existing(const saver *s, bool *done)
+static vj_status meet_existing(const vj_saver *s, bool *done)
 {
     *done = false;
     if (!vj_path_exists(s->final)) return VJ_OK;
@@ -213,7 +202,7 @@ static vj_status meet_existing(const saver *s, bool *done)
     return vj_io_rename(s->final, aside);
 }
 
-static vj_status write_latest(const saver *s)
+static vj_status write_latest(const vj_saver *s)
 {
     char path[700];
     vj_path_join(path, sizeof path, s->ckpt, "LATEST");
@@ -232,11 +221,14 @@ static vj_status retain(const char *run_dir, int64_t keep, int64_t keep_every)
     return status;
 }
 
-static vj_status commit(saver *s)
+vj_status vj_saver_open(vj_saver *s)
 {
     VJ_TRY(point("checkpoint.begin", s->temporary));
-    VJ_TRY(vj_dir_create(s->temporary));
-    for (int64_t r = 0; r < s->manifest.n_shards; r++) VJ_TRY(write_shard(s, r));
+    return vj_dir_create(s->temporary);
+}
+
+vj_status vj_saver_commit(vj_saver *s)
+{
     VJ_TRY(vj_io_fsync_dir(s->temporary));
     VJ_TRY(point("checkpoint.before_manifest", s->temporary));
     VJ_TRY(write_manifest(s));
@@ -248,67 +240,92 @@ static vj_status commit(saver *s)
     return point("checkpoint.after_rename", s->final);
 }
 
-static vj_status make_room(saver *s)
+vj_status vj_saver_make_room(vj_saver *s)
 {
     int64_t intervals = 0;
     for (int p = 0; p < s->n_parts; p++) intervals += s->parts[0][p].layout->n_units;
+    s->most_intervals = intervals + 1;
     s->block = malloc(VJ_CKPT_BLOCK);
-    bool there = s->block != NULL;
-    for (int64_t r = 0; r < s->manifest.n_shards; r++) {
-        s->manifest.shards[r].intervals = calloc((size_t)intervals + 1, sizeof *s->manifest.shards[r].intervals);
-        there = there && s->manifest.shards[r].intervals != NULL;
+    s->manifest.shards = calloc((size_t)s->manifest.n_shards, sizeof *s->manifest.shards);
+    bool there = s->block != NULL && s->manifest.shards != NULL;
+    for (int64_t r = 0; there && r < s->manifest.n_shards; r++) {
+        s->manifest.shards[r].intervals = calloc((size_t)s->most_intervals, sizeof *s->manifest.shards[r].intervals);
+        there = s->manifest.shards[r].intervals != NULL;
     }
     VJ_CHECK(there, VJ_ERR_NOMEM, "no memory for a checkpoint");
     return VJ_OK;
 }
 
-// Writes the directory; on failure nothing of it stays.
-static vj_status write_all(saver *s)
+void vj_saver_free(vj_saver *s)
 {
-    VJ_TRY(check_space(s));
-    vj_status status = make_room(s);
-    if (status == VJ_OK) status = commit(s);
-    for (int64_t r = 0; r < s->manifest.n_shards; r++) free(s->manifest.shards[r].intervals);
+    for (int64_t r = 0; s->manifest.shards && r < s->manifest.n_shards; r++) free(s->manifest.shards[r].intervals);
+    free(s->manifest.shards);
     free(s->block);
-    if (status == VJ_OK) return VJ_OK;
+    s->manifest.shards = NULL;
+    s->block = NULL;
+}
+
+void vj_saver_undo(const vj_saver *s)
+{
     char text[2048];
     snprintf(text, sizeof text, "%s", vj_error_text());
     if (vj_dir_remove(s->temporary) != VJ_OK) {
         vj_log(VJ_WARN, "checkpoint", "%s is left over and can be removed", s->temporary);
     }
-    return vj_fail_text(status, text);
+    if (text[0]) (void)!vj_fail_text(VJ_ERR_IO, text);
+    else vj_error_clear();
 }
 
-vj_status vj_checkpoint_save_as(const char *run_dir, const vj_state_part *const *parts, int writers, int n_parts,
-                                const vj_run_state *state, vj_stream *st, int64_t keep, int64_t keep_every)
+// Writes the directory; on failure nothing of it stays.
+static vj_status write_all(vj_saver *s)
 {
-    saver s = { .parts = parts, .n_parts = n_parts, .st = st };
-    s.manifest.state = *state;
-    s.manifest.n_shards = writers;
+    int64_t payload = 0;
+    for (int64_t r = 0; r < s->manifest.n_shards; r++) payload += vj_saver_payload(s, r);
+    VJ_TRY(vj_saver_check_space(s, payload));
+    vj_status status = vj_saver_make_room(s);
+    if (status == VJ_OK) status = vj_saver_open(s);
+    for (int64_t r = 0; r < s->manifest.n_shards && status == VJ_OK; r++) status = vj_saver_write_shard(s, r);
+    if (status == VJ_OK) status = vj_saver_commit(s);
+    vj_saver_free(s);
+    if (status != VJ_OK) vj_saver_undo(s);
+    return status;
+}
+
+vj_status vj_saver_begin(vj_saver *s, const char *run_dir, bool *done)
+{
     VJ_CHECK(strlen(run_dir) < 480, VJ_ERR_USAGE, "the run directory's path is too long");
-    vj_path_join(s.ckpt, sizeof s.ckpt, run_dir, "ckpt");
-    vj_format(s.final, sizeof s.final, "%s/step-%08lld", s.ckpt, (long long)state->step);
-    vj_format(s.temporary, sizeof s.temporary, "%s.tmp-%d", s.final, (int)getpid());
-    VJ_TRY(vj_dir_create(s.ckpt));
-    VJ_TRY(remove_stale(&s));
-    bool done = false;
-    VJ_TRY(meet_existing(&s, &done));
-    if (!done) {
-        s.manifest.shards = calloc((size_t)writers, sizeof *s.manifest.shards);
-        VJ_CHECK(s.manifest.shards != NULL, VJ_ERR_NOMEM, "no memory for a checkpoint");
-        const vj_status status = write_all(&s);
-        free(s.manifest.shards);
-        VJ_TRY(status);
-    }
-    VJ_TRY(point("checkpoint.before_latest", s.final));
-    VJ_TRY(write_latest(&s));
-    VJ_TRY(point("checkpoint.after_latest", s.final));
+    vj_path_join(s->ckpt, sizeof s->ckpt, run_dir, "ckpt");
+    vj_format(s->final, sizeof s->final, "%s/step-%08lld", s->ckpt, (long long)s->manifest.state.step);
+    vj_format(s->temporary, sizeof s->temporary, "%s.tmp-%d", s->final, (int)getpid());
+    VJ_TRY(vj_dir_create(s->ckpt));
+    VJ_TRY(remove_stale(s));
+    *done = false;
+    return meet_existing(s, done);
+}
+
+vj_status vj_saver_end(const vj_saver *s, const char *run_dir, int64_t keep, int64_t keep_every)
+{
+    VJ_TRY(point("checkpoint.before_latest", s->final));
+    VJ_TRY(write_latest(s));
+    VJ_TRY(point("checkpoint.after_latest", s->final));
     if (retain(run_dir, keep, keep_every) !=
         VJ_OK) { // the new checkpoint is safe: old ones that stay are no failure
         vj_log(VJ_WARN, "checkpoint", "old checkpoints could not be removed: %s", vj_error_text());
         vj_error_clear();
     }
     return VJ_OK;
+}
+
+vj_status vj_checkpoint_save_as(const char *run_dir, const vj_state_part *const *parts, int writers, int n_parts,
+                                const vj_run_state *state, vj_stream *st, int64_t keep, int64_t keep_every)
+{
+    vj_saver s = { .parts = parts, .n_parts = n_parts, .st = st };
+    s.manifest.state = *state;
+    s.manifest.n_shards = writers;
+    bool done = false;
+    VJ_TRY(vj_saver_begin(&s, run_dir, &done));
+    if (!done) VJ_TRY(write_all(&s));
+    return vj_saver_end(&s, run_dir, keep, keep_every);
 }
 
 vj_status vj_checkpoint_save(const char *run_dir, const vj_state_part *parts, int n_parts, const vj_run_state *state,
