@@ -50,7 +50,7 @@ static void count_state(vj_vjepa *m)
     const int64_t e = vj_layout_length(m->encoder_layout) * real, r = vj_layout_length(m->predictor_layout) * real;
     m->memory.params = m->encoder_only ? 0 : e + r;
     m->memory.target = e;
-    m->memory.moments = m->training ? 2 * (e + r) : 0;
+    m->memory.moments = m->training ? 2 * (vj_store_moment_elements(m->encoder) + vj_store_moment_elements(m->predictor)) * real : 0;
     m->memory.gradients = m->training ? (vj_store_gradient_elements(m->encoder) + vj_store_gradient_elements(m->predictor)) * real : 0;
     m->memory.total = m->memory.params + m->memory.target + m->memory.moments + m->memory.gradients + m->memory.saved +
                       m->memory.scratch + m->memory.input;
@@ -67,10 +67,10 @@ static vj_status make_tables(vj_vjepa *m)
     // The backward pass has one unit of the encoder open at a time; of the predictor also the first, from its end to its start.
     const int apart = INT_MAX;
     VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, m->real, m->training, m->bound.slots, m->in_backward ? 0 : apart,
-                           m->comm));
-    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1, apart, NULL));
+                           m->comm, m->bound.mode));
+    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1, apart, NULL, VJ_DDP));
     VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, student, m->real, m->training, m->bound.slots,
-                           m->in_backward ? 1 : apart, m->comm));
+                           m->in_backward ? 1 : apart, m->comm, m->bound.mode));
     const vj_model_config *c = &m->config;
     VJ_TRY(vj_blocks_create(&m->encoder_blocks, m->encoder, E_BLOCKS, c->depth, c->width, c->heads, c->hidden,
                             c->rope_layout, c->recompute));
@@ -161,7 +161,7 @@ static vj_status allocate_buffers(vj_vjepa *m)
                   sums = m->bound.slots + chunks;
     VJ_TRY(vj_device_alloc(m->device, &m->sums_memory, (size_t)sums * sizeof(double), "sums"));
     VJ_TRY(vj_host_alloc(&m->host_sums, (size_t)sums * sizeof(double), "sums"));
-    if (m->comm) VJ_TRY(vj_host_alloc(&m->shared, (size_t)(m->bound.slots + 64) * sizeof(double), "losses of all ranks"));
+    if (m->comm) VJ_TRY(vj_host_alloc(&m->shared, (size_t)(sums + 64) * sizeof(double), "sums of all ranks"));
     m->losses = vj_tensor_1d(m->sums_memory, VJ_F64, m->bound.slots);
     m->square_sums =
         vj_tensor_1d((void *)((uintptr_t)m->sums_memory + (size_t)m->bound.slots * sizeof(double)), VJ_F64, chunks);
@@ -262,6 +262,29 @@ const vj_layout *vj_vjepa_layout(const vj_vjepa *m, vj_network network) { return
 vj_stream *vj_vjepa_stream(const vj_vjepa *m) { return m->ctx.st; }
 const vj_memory_plan *vj_vjepa_memory(const vj_vjepa *m) { return &m->memory; }
 int64_t vj_model_width(const vj_vjepa *m) { return m->config.width; }
+
+static vj_tensor own_slice(const vj_store *s, vj_buffer buffer, int unit, int64_t *begin)
+{
+    int64_t end;
+    vj_store_own(s, unit, begin, &end);
+    return vj_store_slice(s, (vj_store_kind)buffer, unit, *begin, end - *begin);
+}
+
+vj_tensor vj_vjepa_held(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit, int64_t *begin)
+{
+    if (buffer == VJ_BUF_EXP_AVG || buffer == VJ_BUF_EXP_AVG_SQ) return own_slice(store_of(m, network), buffer, unit, begin);
+    *begin = 0;
+    return vj_vjepa_unit(m, network, buffer, unit);
+}
+
+vj_tensor vj_vjepa_owned(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit, int64_t *begin)
+{
+    if (network != VJ_TARGET_ENCODER) return own_slice(store_of(m, network), buffer, unit, begin);
+    // Every rank has all of the target encoder; it is shared out as the encoder is.
+    int64_t end;
+    vj_store_own(m->encoder, unit, begin, &end);
+    return vj_store_slice(m->target, VJ_STORE_PARAM, unit, *begin, end - *begin);
+}
 
 vj_tensor vj_vjepa_unit(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit)
 {
@@ -365,47 +388,77 @@ static double tree_sum(double *v, int64_t n)
     return v[0];
 }
 
-// Sums of squares of a unit's gradient, one for each chunk; *first: the place of the first among those of the step.
+// Sums of squares of a unit's gradient, one for each chunk of what this rank updates; *first: the place of the unit's first among
+// those of the step.
 static vj_status square_sums(vj_vjepa *m, const vj_store *s, int unit, int64_t *first)
 {
-    const int64_t Q = s->layout->quantum;
+    const int64_t Q = s->layout->quantum, chunk = s->layout->units[unit].length / Q;
+    int64_t begin, end;
+    vj_store_own(s, unit, &begin, &end);
     *first = unit * Q + (s == m->predictor ? chunks_of(m->encoder_layout) : 0);
-    const vj_tensor g = vj_store_grad_unit(s, unit), out = vj_rows(&m->square_sums, *first, Q);
-    return vj_square_sums(m->ctx.st, &out, &g, s->layout->units[unit].length / Q);
+    if (begin == end) return VJ_OK;   // more ranks than chunks
+    const vj_tensor g = vj_store_gradient_slice(s, unit, begin, end - begin),
+                    out = vj_rows(&m->square_sums, *first + begin / chunk, (end - begin) / chunk);
+    return vj_square_sums(m->ctx.st, &out, &g, chunk);
 }
 
 static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, int unit)
 {
     const bool predictor = s == m->predictor;
     const vj_unit *u = &s->layout->units[unit];
+    int64_t begin, end;
+    vj_store_own(s, unit, &begin, &end);
     for (int p = u->first_param; p < u->first_param + u->n_params; p++) {
         // A mask token without a gradient in this step is left alone altogether, as the published optimiser does.
         const int token = p - R_TOKENS;
         if (predictor && token >= 0 && token < m->mask_tokens && !m->token_used[token]) continue;
+        const vj_param *param = &s->layout->params[p];
+        const int64_t low = param->offset > begin ? param->offset : begin,
+                      high = param->offset + param->count < end ? param->offset + param->count : end;
+        if (low >= high) continue;
         const vj_adamw_spec spec = { .lr = o->lr,
-                                     .weight_decay = s->layout->params[p].decay ? o->weight_decay : 0,
+                                     .weight_decay = param->decay ? o->weight_decay : 0,
                                      .beta1 = o->beta1,
                                      .beta2 = o->beta2,
                                      .eps = o->eps,
                                      .grad_scale = 1.0 / (double)m->slots,
                                      .step = o->adam_step };
-        const vj_tensor w = vj_store_param(s, VJ_STORE_PARAM, p), a = vj_store_param(s, VJ_STORE_EXP_AVG, p),
-                        b = vj_store_param(s, VJ_STORE_EXP_AVG_SQ, p), g = vj_store_grad(s, p);
+        const vj_tensor w = vj_store_slice(s, VJ_STORE_PARAM, unit, low, high - low),
+                        a = vj_store_slice(s, VJ_STORE_EXP_AVG, unit, low, high - low),
+                        b = vj_store_slice(s, VJ_STORE_EXP_AVG_SQ, unit, low, high - low), g = vj_store_gradient_slice(s, unit, low, high - low);
         VJ_TRY(vj_adamw(m->ctx.st, &w, &a, &b, &g, &spec));
     }
     return VJ_OK;
 }
 
-// Every loss and every mask token that was used, on all ranks: a rank knows its own slots', the others' are zero, and a sum with
-// zeros is exact.
-static vj_status share_losses(vj_vjepa *m)
+// Every loss, every mask token that was used, and with zero2 every sum of squares, on all ranks: a rank knows its own, the others'
+// are zero, and a sum with zeros is exact.
+static vj_status share_sums(vj_vjepa *m)
 {
-    memset(m->shared, 0, (size_t)(m->slots + 64) * sizeof *m->shared);
+    const int64_t V = m->slots, chunks = chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
+    const bool parts = m->bound.mode != VJ_DDP;
+    double *sums = m->host_sums + m->bound.slots;
+    memset(m->shared, 0, (size_t)(V + 64 + chunks) * sizeof *m->shared);
     for (int64_t i = 0; i < m->slot; i++) m->shared[place(m, i)] = m->host_sums[place(m, i)];
-    for (int i = 0; i < 64; i++) m->shared[m->slots + i] = m->token_used[i] ? 1 : 0;
-    VJ_TRY_CTX(vj_comm_all_reduce_now(m->comm, m->shared, m->slots + 64, VJ_SUM), "sharing the losses of the slots");
-    for (int64_t i = 0; i < m->slots; i++) m->host_sums[i] = m->shared[i];
-    for (int i = 0; i < 64; i++) m->token_used[i] = m->shared[m->slots + i] > 0;
+    for (int i = 0; i < 64; i++) m->shared[V + i] = m->token_used[i] ? 1 : 0;
+    const vj_store *stores[] = { m->encoder, m->predictor };
+    int64_t first = 0;
+    for (int i = 0; i < 2 && parts; i++) {
+        const int64_t Q = stores[i]->layout->quantum;
+        for (int u = 0; u < stores[i]->layout->n_units; u++, first += Q) {
+            int64_t begin, end;
+            vj_store_own(stores[i], u, &begin, &end);
+            const int64_t chunk = stores[i]->layout->units[u].length / Q;
+            for (int64_t k = begin / chunk; k < end / chunk; k++) m->shared[V + 64 + first + k] = sums[first + k];
+        }
+    }
+    for (int64_t at = 0, n = V + 64 + (parts ? chunks : 0); at < n; at += VJ_COMM_SCALARS) {
+        const int64_t some = n - at < VJ_COMM_SCALARS ? n - at : VJ_COMM_SCALARS;
+        VJ_TRY_CTX(vj_comm_all_reduce_now(m->comm, m->shared + at, some, VJ_SUM), "sharing the losses of the slots");
+    }
+    for (int64_t i = 0; i < V; i++) m->host_sums[i] = m->shared[i];
+    for (int i = 0; i < 64; i++) m->token_used[i] = m->shared[V + i] > 0;
+    for (int64_t i = 0; i < chunks && parts; i++) sums[i] = m->shared[V + 64 + i];
     return VJ_OK;
 }
 
@@ -426,7 +479,7 @@ static vj_status sums_to_host(vj_vjepa *m)
     const int64_t sums = m->bound.slots + chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
     VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)sums * sizeof(double)));
     VJ_TRY(vj_stream_sync(m->ctx.st));
-    return m->comm ? share_losses(m) : VJ_OK;
+    return m->comm ? share_sums(m) : VJ_OK;
 }
 
 // A unit's gradient is complete and about to go: its sums of squares are kept, and unless something was not finite it is used.
@@ -483,6 +536,7 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
     vj_store *stores[] = { m->encoder, m->predictor };
     for (int i = 0; i < 2 && !m->in_backward; i++) {
         for (int u = 0; u < stores[i]->layout->n_units; u++) VJ_TRY(adamw_unit(m, stores[i], o, u));
+        VJ_TRY(vj_store_gather_weights(stores[i], m->ctx.st));
     }
     for (int u = 0; u < m->encoder_layout->n_units; u++) {
         const vj_tensor target = vj_store_unit(m->target, VJ_STORE_PARAM, u),

@@ -8,8 +8,7 @@
 #define VJ_MODEL_VJEPA_H
 
 #include "model/model_config.h"
-#include "parallel/comm.h"
-#include "parallel/layout.h"
+#include "parallel/store.h"
 #include "runtime/tensor/clip_batch.h"
 #include "runtime/tensor/device.h"
 
@@ -25,6 +24,7 @@ typedef struct vj_slot_bound {
     int64_t rows;                  // upper bound of sum over pairs of B*(K+P) (0: pairs * clips * tokens)
     int64_t slots;                 // V, over all ranks
     vj_comm *comm;                 // the ranks that share a step's slots (not owned); NULL: this one alone
+    vj_parallel_mode mode;         // what each of them holds
     bool in_backward;              // optim.in_backward: units are updated as the backward pass leaves them; slots must be 1
 } vj_slot_bound;
 
@@ -108,6 +108,10 @@ const vj_layout *vj_vjepa_layout(const vj_vjepa *m, vj_network network);
 // The whole unit on one rank; VJ_BUF_GRAD is the step's summed gradient (unscaled) after the last slot, before the next
 // step.
 vj_tensor vj_vjepa_unit(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit);
+// What this rank holds of a unit, and where that begins in it: all of it, or with zero2 its part of moments.
+vj_tensor vj_vjepa_held(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit, int64_t *begin);
+// What this rank is to save of a unit: what it updates, so that all ranks together save everything once. With ddp all of it.
+vj_tensor vj_vjepa_owned(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit, int64_t *begin);
 vj_status vj_vjepa_get_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, double *out) VJ_MUST_CHECK;
 vj_status vj_vjepa_set_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param,
                              const double *in) VJ_MUST_CHECK;

@@ -158,6 +158,21 @@ vj_status vj_comm_barrier_now(vj_comm *c)
     return vj_comm_wait(c, t);
 }
 
+vj_status vj_comm_agree(vj_comm *c, vj_status status)
+{
+    if (c->size == 1) return status;
+    double failed[2] = { status != VJ_OK, status != VJ_OK && vj_error_text()[0] ? c->rank : c->size };
+    // Both in one: the greatest of the first, the least of the second.
+    failed[1] = -failed[1];
+    VJ_TRY_CTX(vj_comm_all_reduce_now(c, failed, 2, VJ_MAX), "agreeing with the other ranks");
+    if (failed[0] == 0) return VJ_OK;
+    const int first = (int)-failed[1];
+    double code = first == c->size || first == c->rank ? status : 0;
+    VJ_TRY(vj_comm_all_reduce_now(c, &code, 1, VJ_MAX));
+    if (c->rank != first) vj_error_clear();
+    return (vj_status)code;
+}
+
 // ---- communicators ---------------------------------------------------------------------------------------------------------------
 static vj_status make(vj_comm **out, vj_comm_engine *engine, int rank, int size, const int *world_rank)
 {

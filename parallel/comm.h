@@ -73,4 +73,8 @@ vj_status vj_comm_broadcast_now(vj_comm *c, int root, void *data, size_t bytes) 
 vj_status vj_comm_all_reduce_now(vj_comm *c, double *values, int64_t n, vj_reduction how) VJ_MUST_CHECK;
 vj_status vj_comm_barrier_now(vj_comm *c) VJ_MUST_CHECK;
 
+// VJ_OK when every rank's `status` is; else, on all ranks, the status of the lowest one that failed with a message. The message
+// stays on that rank alone, so that it is printed once.
+vj_status vj_comm_agree(vj_comm *c, vj_status status) VJ_MUST_CHECK;
+
 #endif

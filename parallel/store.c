@@ -28,7 +28,7 @@ static void place_gradients(vj_store *s)
 }
 
 vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots,
-                          int shared, vj_comm *comm)
+                          int shared, vj_comm *comm, vj_parallel_mode mode)
 {
     VJ_ASSERT(shared >= layout->n_units || slots == 1);
     if (comm && (vj_comm_size(comm) == 1 || !trained)) comm = NULL;
@@ -48,17 +48,18 @@ vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *de
     }
     s->shared = shared;
     if (status == VJ_OK) place_gradients(s);
-    const size_t bytes = (size_t)s->length * vj_dtype_size(real);
-    static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
-    for (int k = 0; device && k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++)
-        status = vj_device_alloc(device, &s->kind[k], bytes, what[k]);
     s->level_length = s->grad_length;
     if (trained) {
         const int64_t G = comm ? vj_comm_size(comm) : 1;
         s->levels = (int)vj_store_levels((slots + G - 1) / G);
         VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
     }
-    if (comm && status == VJ_OK) status = vj_store_join(s, comm);
+    if (comm && status == VJ_OK) status = vj_store_join(s, comm, mode);
+    static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
+    for (int k = 0; device && k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++) {
+        const int64_t n = k == VJ_STORE_PARAM ? s->length : vj_store_moment_elements(s);
+        status = vj_device_alloc(device, &s->kind[k], (size_t)n * vj_dtype_size(real), what[k]);
+    }
     for (int i = 0; device && i < s->levels && status == VJ_OK; i++)
         status = vj_device_alloc(device, &s->level[i], (size_t)s->level_length * vj_dtype_size(real), "gradients");
     if (status != VJ_OK) {
@@ -79,25 +80,57 @@ void vj_store_destroy(vj_store **store)
     vj_host_free(s->start);
     vj_host_free(s->grad_start);
     vj_host_free(s->held);
+    vj_host_free(s->part_start);
     vj_host_free(s);
     *store = NULL;
 }
 
 vj_tensor vj_store_unit(const vj_store *s, vj_store_kind kind, int unit)
 {
-    VJ_ASSERT(s->kind[kind] != NULL);
+    VJ_ASSERT(s->kind[kind] != NULL && (s->mode == VJ_DDP || kind == VJ_STORE_PARAM));
     return vj_store_span(s, s->kind[kind], s->start[unit], s->layout->units[unit].length);
 }
 
 vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param)
 {
     const vj_param *p = &s->layout->params[param];
+    VJ_ASSERT(s->mode == VJ_DDP || kind == VJ_STORE_PARAM);
     return vj_store_span(s, s->kind[kind], s->start[p->unit] + p->offset, p->count);
 }
 
 int64_t vj_store_gradient_elements(const vj_store *s) { return s->levels * s->level_length + (s->comm ? s->grad_length : 0); }
 
+int64_t vj_store_moment_elements(const vj_store *s) { return s->mode == VJ_DDP ? s->length : s->level_length; }
+
+void vj_store_own(const vj_store *s, int unit, int64_t *begin, int64_t *end)
+{
+    *begin = 0;
+    *end = s->layout->units[unit].length;
+    if (s->mode != VJ_DDP) vj_layout_owned(s->layout, unit, vj_comm_rank(s->comm), vj_comm_size(s->comm), begin, end);
+}
+
+// In a buffer of parts, or in one of everything.
+static vj_tensor slice(const vj_store *s, void *buffer, bool parts, int64_t start, int unit, int64_t first, int64_t n)
+{
+    int64_t begin, end;
+    vj_store_own(s, unit, &begin, &end);
+    VJ_ASSERT(n >= 0 && first >= begin && first + n <= end);
+    return parts ? vj_store_span(s, buffer, s->part_start[unit] + first - begin, n) : vj_store_span(s, buffer, start + first, n);
+}
+
+vj_tensor vj_store_slice(const vj_store *s, vj_store_kind kind, int unit, int64_t first, int64_t n)
+{
+    VJ_ASSERT(s->kind[kind] != NULL);
+    return slice(s, s->kind[kind], s->mode != VJ_DDP && kind != VJ_STORE_PARAM, s->start[unit], unit, first, n);
+}
+
 static void *gradient(const vj_store *s) { return s->comm ? s->whole : s->level[s->current]; }
+
+vj_tensor vj_store_gradient_slice(const vj_store *s, int unit, int64_t first, int64_t n)
+{
+    const bool parts = s->mode != VJ_DDP;
+    return slice(s, parts ? s->level[s->current] : gradient(s), parts, s->grad_start[unit], unit, first, n);
+}
 
 vj_tensor vj_store_grad_unit(const vj_store *s, int unit)
 {
@@ -222,5 +255,5 @@ vj_status vj_store_step_end(vj_store *s, vj_stream *st)
     }
     VJ_ASSERT(at >= 0);
     s->current = at;
-    return s->comm ? vj_store_gather_sum(s, st) : VJ_OK;
+    return s->comm && s->mode == VJ_DDP ? vj_store_gather_sum(s, st) : VJ_OK;
 }

@@ -1,12 +1,13 @@
 // The parameter store of one network: flat buffers per unit, and the calls at unit borders.
 //
-// On one rank, and with parallel.mode ddp on many, a unit's full weights are there always: gather and release do nothing, and
-// reduce leaves the slot's gradient where it is.
+// On one rank, and with parallel.mode ddp and zero2 on many, a unit's full weights are there always: gather and release do nothing,
+// and reduce leaves the slot's gradient where it is.
 //
 // Many ranks (contracts 1, strided): of V slots rank r has r, r + G, r + 2G, ... A round is one slot of each rank. The running
 // slot's gradient is whole; at the end of the round every unit is reduce-scattered in tree order, and the accumulators hold this
-// rank's part of each unit alone. When the step ends the parts of the sum are gathered where the slot's gradient was. The last
-// round may lack ranks: they take part with vj_store_slot_absent.
+// rank's part of each unit alone. The last round may lack ranks: they take part with vj_store_slot_absent. When the step ends, ddp gathers
+// the parts of the sum where the slot's gradient was, and every rank updates everything; with zero2 a rank has moments of its own
+// parts alone, updates those (vj_store_own), and the weights are gathered (vj_store_gather_weights).
 //
 // Gradients of slots are summed in a binary tree over the slot index (contracts 1): a binary counter of accumulators.
 // Accumulator `level` holds the sum of 2^level finished slots; a finished slot merges upwards while its bit is set.
@@ -20,6 +21,7 @@
 #include "parallel/layout.h"
 #include "runtime/tensor/device.h"
 
+typedef enum vj_parallel_mode { VJ_DDP, VJ_ZERO2 } vj_parallel_mode;
 typedef enum vj_store_kind { VJ_STORE_PARAM, VJ_STORE_EXP_AVG, VJ_STORE_EXP_AVG_SQ, VJ_STORE_KINDS } vj_store_kind;
 enum { VJ_MAX_LEVELS = 24 };
 
@@ -48,6 +50,8 @@ struct vj_store {
 
     // several ranks; else NULL
     vj_comm *comm;
+    vj_parallel_mode mode;                     // VJ_DDP when alone
+    int64_t *part_start;                       // n_units: first element of this rank's part in a buffer of parts
     int64_t step_slots, round;                 // V of the running step; rounds finished
     void *whole;                               // (grad_length) device: the running slot's gradient, later the step's sum
     void *host_whole, *host_parts;             // host memory for both, where the device's is not the host's
@@ -58,8 +62,16 @@ struct vj_store {
 // `device` NULL makes a store without memory whose tensors have type `real`: enough to measure with. `comm`: the ranks that share
 // a step's slots, not owned; NULL or of one rank: alone. All of them then make the same calls from vj_store_step_begin on.
 vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots,
-                          int shared, vj_comm *comm) VJ_MUST_CHECK;
+                          int shared, vj_comm *comm, vj_parallel_mode mode) VJ_MUST_CHECK;
 int64_t vj_store_gradient_elements(const vj_store *s);   // of all accumulators
+int64_t vj_store_moment_elements(const vj_store *s);     // of one kind of moments
+// The interval of a unit that this rank updates: all of it when alone or with ddp.
+void vj_store_own(const vj_store *s, int unit, int64_t *begin, int64_t *end);
+// Elements [first, first + n) of a unit, inside what this rank updates; flat. `gradient`: of the step's sum.
+vj_tensor vj_store_slice(const vj_store *s, vj_store_kind kind, int unit, int64_t first, int64_t n);
+vj_tensor vj_store_gradient_slice(const vj_store *s, int unit, int64_t first, int64_t n);
+// zero2, after the update: everybody's parts of the weights, on every rank. Else nothing.
+vj_status vj_store_gather_weights(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
 void vj_store_destroy(vj_store **store);
 int64_t vj_store_levels(int64_t slots);
 
@@ -77,7 +89,7 @@ vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
 vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit) VJ_MUST_CHECK;
 
 // The tree: begin a step of `slots` slots over all ranks, then for each slot of this rank begin (zeroes a gradient) and end
-// (merges), then finish (the sum of the whole step is what vj_store_grad gives, on every rank).
+// (merges), then finish (the sum of the whole step is what vj_store_gradient_slice gives; with ddp vj_store_grad, on every rank).
 void vj_store_step_begin(vj_store *s, int64_t slots);
 vj_status vj_store_slot_begin(vj_store *s, vj_stream *st) VJ_MUST_CHECK;
 vj_status vj_store_slot_end(vj_store *s, vj_stream *st) VJ_MUST_CHECK;

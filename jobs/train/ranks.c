@@ -38,7 +38,7 @@ void vj_ranks_close(vj_ranks *r) { vj_comm_destroy(&r->world); }
 
 vj_status vj_ranks_agree(vj_ranks *r, vj_status status, double *sums, int n)
 {
-    if (r->world == NULL || vj_comm_size(r->world) == 1) return status;
+    if (r->world == NULL || vj_comm_size(r->world) == 1 || (r->agreed && status != VJ_OK)) return status;
     double all[16];
     VJ_ASSERT(n < 16);
     all[0] = status != VJ_OK;
@@ -46,17 +46,9 @@ vj_status vj_ranks_agree(vj_ranks *r, vj_status status, double *sums, int n)
     VJ_TRY_CTX(vj_comm_all_reduce_now(r->world, all, n + 1, VJ_SUM), "agreeing with the other ranks");
     for (int i = 0; i < n; i++) sums[i] = all[i + 1];
     if (all[0] == 0) return VJ_OK;
-    const int size = vj_comm_size(r->world), rank = vj_comm_rank(r->world);
-    double first = status != VJ_OK ? rank : size, code = 0;
-    VJ_TRY(vj_comm_all_reduce_now(r->world, &first, 1, VJ_MIN));
-    if (rank == (int)first) code = status;
-    VJ_TRY(vj_comm_all_reduce_now(r->world, &code, 1, VJ_MAX));
+    status = vj_comm_agree(r->world, status);
     r->agreed = true;
-    if (rank != (int)first) {
-        vj_error_clear();
-        return (vj_status)code;
-    }
-    if (rank > 0) vj_context("on rank %d of %d", rank, size);
+    if (vj_error_text()[0] && !r->lead) vj_context("on rank %d of %d", vj_comm_rank(r->world), vj_comm_size(r->world));
     return status;
 }
 

@@ -36,9 +36,11 @@ static void part_list_free(part_list *l)
 {
     vj_host_free(l->shards);
     vj_host_free(l->begin);
+    *l = (part_list){ 0 };
 }
 
-static vj_status part_list_make(part_list *l, const vj_vjepa *model)
+// `saving`: what this rank is to write; else what it is to read.
+static vj_status part_list_make(part_list *l, const vj_vjepa *model, bool saving)
 {
     *l = (part_list){ .n = PARTS };
     int units = 0;
@@ -54,8 +56,8 @@ static vj_status part_list_make(part_list *l, const vj_vjepa *model)
         const vj_layout *layout = vj_vjepa_layout(model, part_table[i].network);
         l->parts[i] = (vj_state_part){ .network = part_table[i].name, .kind = part_table[i].kind, .layout = layout,
                                        .shards = l->shards + at, .begin = l->begin + at };
-        for (int u = 0; u < layout->n_units; u++) {   // one rank owns whole units: begin stays 0
-            l->shards[at++] = vj_vjepa_unit(model, part_table[i].network, part_table[i].buffer, u);
+        for (int u = 0; u < layout->n_units; u++, at++) {
+            l->shards[at] = (saving ? vj_vjepa_owned : vj_vjepa_held)(model, part_table[i].network, part_table[i].buffer, u, &l->begin[at]);
         }
     }
     return VJ_OK;
@@ -80,7 +82,8 @@ static vj_status share_quarantine(vj_trainer *t)
     return status;
 }
 
-static vj_status write_checkpoint(vj_trainer *t)
+// `together`: every rank writes what it alone holds; else the lead, which has everything.
+static vj_status write_checkpoint(vj_trainer *t, bool together)
 {
     const double started = vj_now();
     vj_loader_state data;
@@ -93,20 +96,24 @@ static vj_status write_checkpoint(vj_trainer *t)
     t->state.config_yaml = vj_str_text(&t->resolved);
 
     char *quarantine = NULL;
-    part_list list;
-    VJ_TRY(vj_loader_quarantine(t->loader, &quarantine));
+    part_list list = { 0 };
+    vj_status status = vj_loader_quarantine(t->loader, &quarantine);
     t->state.quarantine_json = quarantine;
-    vj_status status = part_list_make(&list, t->model);
+    if (status == VJ_OK) status = part_list_make(&list, t->model, true);
+    if (together) status = vj_ranks_agree(&t->ranks, status, NULL, 0);   // all go in, or none
     if (status == VJ_OK) {
-        status = vj_checkpoint_save(t->run.path, list.parts, list.n, &t->state, vj_vjepa_stream(t->model),
-                                    t->config.train.checkpoint_keep, t->config.train.checkpoint_keep_every);
-        part_list_free(&list);
+        const vj_train_config *c = &t->config.train;
+        vj_stream *st = vj_vjepa_stream(t->model);
+        status = together ? vj_checkpoint_save_ranks(t->ranks.world, t->run.path, list.parts, list.n, &t->state, st, c->checkpoint_keep, c->checkpoint_keep_every)
+                          : vj_checkpoint_save(t->run.path, list.parts, list.n, &t->state, st, c->checkpoint_keep, c->checkpoint_keep_every);
     }
+    part_list_free(&list);
     free(quarantine);
     t->state.quarantine_json = NULL;
-    VJ_TRY_CTX(status, "saving the checkpoint of step %lld", (long long)t->state.step);
+    if (status != VJ_OK && vj_error_text()[0]) vj_context("saving the checkpoint of step %lld", (long long)t->state.step);
+    VJ_TRY(status);
     t->saved_step = t->state.step;
-    VJ_TRY(vj_trainer_recommend(t));
+    if (t->ranks.lead) VJ_TRY(vj_trainer_recommend(t));
     vj_log(VJ_DEBUG, "train", "checkpoint of step %lld saved in %.2f s", (long long)t->state.step, vj_now() - started);
     return VJ_OK;
 }
@@ -115,7 +122,8 @@ vj_status vj_trainer_save(vj_trainer *t)
 {
     if (t->saved_step == t->state.step) return VJ_OK;
     VJ_TRY(vj_ranks_agree(&t->ranks, share_quarantine(t), NULL, 0));
-    const vj_status status = t->ranks.lead ? write_checkpoint(t) : VJ_OK;
+    const bool together = vj_comm_size(t->ranks.world) > 1 && t->config.train.parallel_mode != VJ_DDP;
+    const vj_status status = together || t->ranks.lead ? write_checkpoint(t, together) : VJ_OK;
     t->saved_step = t->state.step;
     return vj_ranks_agree(&t->ranks, status, NULL, 0);
 }
@@ -147,7 +155,7 @@ vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from)
 {
     part_list list;
     const bool moments = vj_trainer_has_moments(from);
-    VJ_TRY(part_list_make(&list, t->model));
+    VJ_TRY(part_list_make(&list, t->model, false));
     int n = 0;
     for (int i = 0; i < list.n; i++) {
         if (moments || list.parts[i].kind == VJ_STATE_PARAM) list.parts[n++] = list.parts[i];

@@ -39,7 +39,7 @@ static vj_status check_ranks(const vj_trainer *t)
     const int ranks = vj_comm_size(t->ranks.world);
     const vj_train_config *c = &t->config.train;
     if (ranks == 1) return VJ_OK;
-    VJ_CHECK(c->parallel_mode == 0, VJ_ERR_CONFIG, "parallel.mode: on several ranks there is only ddp yet (%s)",
+    VJ_CHECK(c->parallel_mode <= VJ_ZERO2, VJ_ERR_CONFIG, "parallel.mode: on several ranks there are only ddp and zero2 yet (%s)",
              vj_config_origin(t->origins, "parallel.mode"));
     for (int i = 0; i < vj_stage_count(&t->whole); i++) {
         const vj_run_config stage = vj_stage_config(&t->whole, i);
@@ -146,6 +146,7 @@ static vj_status make_model(vj_trainer *t)
         bound.slots = slots > bound.slots ? slots : bound.slots;
     }
     bound.comm = t->ranks.world;
+    bound.mode = vj_comm_size(t->ranks.world) > 1 ? (vj_parallel_mode)c->train.parallel_mode : VJ_DDP;
     VJ_TRY(vj_vjepa_create(&t->model, &c->model, t->mask_tokens, t->device, &bound, true));
     vj_vjepa_digest(t->model, t->model_digest);
     const int encoder = vj_vjepa_layout(t->model, VJ_ENCODER)->n_units,

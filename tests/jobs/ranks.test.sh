@@ -25,10 +25,17 @@ for n in 1 2 4 8; do
   [ "$(jq -s 'map([.step, .loss, .held_out.ratio, .grad_norm]) | tostring' "$scratch/n$n/metrics.jsonl")" = "$(jq -s 'map([.step, .loss, .held_out.ratio, .grad_norm]) | tostring' "$scratch/one/metrics.jsonl")" ] ||
     fails "$n ranks: other figures in metrics.jsonl"
 done
+for n in 2 4 8; do
+  on $n "$scratch/zero$n" train.batch=8 parallel.mode=zero2 || { fails "zero2, $n ranks: exit $?"; cat "$scratch/err"; }
+  same "$eight" "$scratch/zero$n" "zero2 on $n ranks"
+  [ "$(ls "$scratch/zero$n"/ckpt/step-00000012/shard-*.h5 | wc -l)" = $n ] || fails "zero2 on $n ranks: not $n shards"
+done
 on 4 "$scratch/messages" train.batch=8 parallel.shared_memory=false || { fails "messages: exit $?"; cat "$scratch/err"; }
 same "$eight" "$scratch/messages" "4 ranks by messages"
 on 2 "$scratch/threads" train.batch=8 threads=2 || fails "2 threads"
 same "$eight" "$scratch/threads" "2 ranks with 2 threads each"
+on 2 "$scratch/far-zero" train.batch=8 device=far parallel.mode=zero2 || { fails "far, zero2: exit $?"; cat "$scratch/err"; }
+same "$eight" "$scratch/far-zero" "2 ranks on the device far with zero2"
 on 2 "$scratch/far" train.batch=8 device=far || { fails "far: exit $?"; cat "$scratch/err"; }
 same "$eight" "$scratch/far" "2 ranks on the device far"
 
@@ -38,6 +45,8 @@ six=$(hash_of "$scratch/six")
 for n in 2 4; do
   on $n "$scratch/six$n" train.batch=6 || { fails "6 slots, $n ranks: exit $?"; cat "$scratch/err"; }
   same "$six" "$scratch/six$n" "6 slots on $n ranks"
+  on $n "$scratch/six-zero$n" train.batch=6 parallel.mode=zero2 || { fails "6 slots, $n ranks, zero2: exit $?"; cat "$scratch/err"; }
+  same "$six" "$scratch/six-zero$n" "6 slots on $n ranks with zero2"
 done
 # 3 and 5 are no powers of two: other bits, but the same ones every time.
 for n in 3 5; do
@@ -47,8 +56,9 @@ done
 
 note "stops, and other numbers of ranks"
 on 2 "$scratch/stages" train.batch=8 --steps 3 && on 4 "$scratch/stages" train.batch=8 --steps 5 && on 1 "$scratch/stages" train.batch=8 --steps 7 &&
-  on 8 "$scratch/stages" train.batch=8 || { fails "changing ranks: exit $?"; cat "$scratch/err"; }
-same "$eight" "$scratch/stages" "2, 4, 1, then 8 ranks"
+  on 8 "$scratch/stages" train.batch=8 --steps 8 parallel.mode=zero2 && on 3 "$scratch/stages" train.batch=8 parallel.mode=zero2 --steps 8 &&
+  on 4 "$scratch/stages" train.batch=8 parallel.mode=zero2 --steps 10 && on 2 "$scratch/stages" train.batch=8 || { fails "changing ranks: exit $?"; cat "$scratch/err"; }
+same "$eight" "$scratch/stages" "2, 4, 1 ranks, 8, 4 with zero2, 2"
 # A request to stop that only one rank gets: all stop at one step, 75, and go on.
 long=(train.batch=8 train.steps=4000 held_out.every=0 checkpoint.every=4000)
 on 2 "$scratch/stopped" "${long[@]}" & pid=$!
@@ -76,7 +86,7 @@ refuses() {   # refuses CODE PATTERN N WORDS...
 }
 refuses 2 "5 ranks, but a step has 4 slots" 5 train.batch=4
 refuses 2 "3 ranks are asked for" 2 train.batch=8 parallel.ranks=3
-refuses 2 "only ddp yet" 2 train.batch=8 parallel.mode=fsdp
+refuses 2 "only ddp and zero2 yet" 2 train.batch=8 parallel.mode=fsdp
 refuses 2 "optim.in_backward" 2 train.batch=2 mask.group=1 optim.in_backward=true
 refuses 2 "unknown key" 4 optim.l=3
 refuses 2 "does not exist" 4 data.dir=/nowhere

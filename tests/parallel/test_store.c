@@ -51,7 +51,7 @@ static fixture open(const char *device, int64_t slots)
     fixture f = { .layout = small_layout() };
     assert_ok(vj_device_open(&f.device, device, 1));
     assert_ok(vj_stream_create(f.device, &f.st));
-    assert_ok(vj_store_create(&f.store, f.layout, f.device, vj_device_real(f.device), true, slots, f.layout->n_units, NULL));
+    assert_ok(vj_store_create(&f.store, f.layout, f.device, vj_device_real(f.device), true, slots, f.layout->n_units, NULL, VJ_DDP));
     return f;
 }
 
@@ -152,7 +152,7 @@ static void a_store_without_memory_measures(void **state)
     (void)state;
     vj_layout *l = small_layout();
     vj_store *s = NULL;
-    assert_ok(vj_store_create(&s, l, NULL, VJ_F32, true, 4, l->n_units, NULL));
+    assert_ok(vj_store_create(&s, l, NULL, VJ_F32, true, 4, l->n_units, NULL, VJ_DDP));
     assert_int_equal(s->length, vj_layout_length(l));
     const vj_tensor g = vj_store_grad(s, 1);
     assert_int_equal(vj_count(&g), 5);
