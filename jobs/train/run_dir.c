@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/base/clock.h"
@@ -124,6 +125,7 @@ vj_status vj_run_dir_read(vj_run_dir *out, const char *path)
     *out = (vj_run_dir){ .lock = -1, .parent_step = -1, .resumed = true };
     char file[640];
     path_in(file, path, "run.json");
+    VJ_CHECK(vj_path_exists(path), VJ_ERR_CONFIG, "%s: does not exist", path);
     VJ_CHECK(vj_path_exists(file), VJ_ERR_CONFIG, "%s: holds no run (no run.json)", path);
     VJ_CHECK(strlen(path) < sizeof out->path, VJ_ERR_USAGE, "the run directory's path is longer than %zu bytes", sizeof out->path);
     vj_format(out->path, sizeof out->path, "%s", path);
@@ -242,6 +244,22 @@ static void sweep_leftovers(const char *path)
     vj_names_free(&names, count);
 }
 
+// A run that never came to its first line or checkpoint: a start that was refused, or killed.
+static bool nothing_done(const char *path)
+{
+    char file[640];
+    struct stat st;
+    path_in(file, path, "metrics.jsonl");
+    if (stat(file, &st) == 0 && st.st_size > 0) return false;
+    path_in(file, path, "ckpt");
+    char **names = NULL;
+    int64_t count = 0;
+    if (!vj_path_is_dir(file)) return true;
+    if (vj_dir_list(file, &names, &count) != VJ_OK) return false;
+    vj_names_free(&names, count);
+    return count == 0;
+}
+
 vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, const char *parent, int64_t parent_step,
                           const char *init_from, const char *init, const vj_config *config, bool fresh)
 {
@@ -262,14 +280,21 @@ vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, 
     VJ_TRY(take_lock(&run));
 
     vj_status status = VJ_OK;
-    if (vj_run_dir_exists(path)) {
+    bool exists = vj_run_dir_exists(path);
+    if (exists) {
         vj_run_dir there;
         status = vj_run_dir_read(&there, path);
         there.lock = run.lock;
-        run = there;
-        if (status != VJ_OK) goto fail;
-        VJ_TRY_GOTO(check_identity(&run, phase, parent, parent_step, config), fail);
-    } else {
+        if (status == VJ_OK) status = check_identity(&there, phase, parent, parent_step, config);
+        if (status == VJ_OK) run = there;
+        else if (nothing_done(path)) {
+            vj_error_clear();
+            vj_log(VJ_INFO, "run", "%s: another run began here and never made a step: its place is taken", path);
+            status = VJ_OK;
+            exists = false;
+        } else goto fail;
+    }
+    if (!exists) {
         VJ_TRY_GOTO(refuse_strangers(path), fail);
         if (strlen(parent) >= sizeof run.parent) {
             status = vj_fail(VJ_ERR_USAGE, "the path of the parent checkpoint is longer than %zu bytes", sizeof run.parent);

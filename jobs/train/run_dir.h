@@ -30,6 +30,7 @@ typedef struct vj_run_dir {
 // new cooldown, "" and -1 otherwise; when the run exists already, its own are returned and a different one is refused.
 // `init_from` and `init`: of what init.from names, "" without; of a run that exists its own are returned, which may be
 // others: a file may have changed, a run may have gone on, since.
+// A run that came neither to a line of metrics nor to a checkpoint has nothing to lose: another one takes its place.
 // VJ_ERR_CONFIG: the directory belongs to another run (what differs is listed), holds something that is no run, or
 // another process trains in it.
 vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, const char *parent, int64_t parent_step,

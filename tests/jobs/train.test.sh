@@ -36,6 +36,11 @@ expect 2 "needs one slot a step" train_small "$scratch/in-backward-2" optim.in_b
 expect 2 "train.nonfinite=abort only" train_small "$scratch/in-backward-2" mask.group=4 train.batch=4 optim.in_backward=true train.nonfinite=skip
 expect 0 "" train_small "$scratch/ref" device=ref --steps 3
 
+note "a start that was refused keeps nobody out"
+expect 2 "" train_small "$scratch/refused" 'data.weights={made: 1, none: 2}'
+expect 0 "its place is taken" train_small "$scratch/refused" --steps 5
+expect 2 "another configuration" train_small "$scratch/refused" optim.lr=0.1
+
 note "--steps"
 expect 0 "reached already" train_small "$scratch/b" --steps 25
 expect 2 "beyond train.steps" train_small "$scratch/b" --steps 61
