@@ -77,6 +77,7 @@ vj_status vj_checkpoint_list(const char *run_dir, vj_checkpoint_info **out, int6
     char ckpt[640];
     VJ_CHECK(strlen(run_dir) < 480, VJ_ERR_USAGE, "the run directory's path is too long");
     vj_path_join(ckpt, sizeof ckpt, run_dir, "ckpt");
+    VJ_CHECK(vj_path_exists(run_dir), VJ_ERR_CONFIG, "%s: does not exist", run_dir);
     VJ_CHECK(vj_path_is_dir(ckpt), VJ_ERR_CONFIG, "%s: holds no checkpoints (no folder ckpt)", run_dir);
     char **names = NULL;
     int64_t n = 0;
@@ -131,6 +132,7 @@ vj_status vj_checkpoint_recommended(const char *run_dir, int64_t *step, vj_str *
     char file[640];
     VJ_CHECK(strlen(run_dir) < 480, VJ_ERR_USAGE, "the run directory's path is too long");
     vj_path_join(file, sizeof file, run_dir, "run.json");
+    VJ_CHECK(vj_path_exists(run_dir), VJ_ERR_CONFIG, "%s: does not exist", run_dir);
     VJ_CHECK(vj_path_exists(file), VJ_ERR_CONFIG, "%s: holds no run (no run.json)", run_dir);
     vj_json_doc *doc = NULL;
     VJ_TRY(vj_json_read(&doc, file));

@@ -5,6 +5,7 @@
 
 #include "data/probe.h"
 
+#include <errno.h>
 #include <libavformat/avformat.h>
 #include <libavutil/display.h>
 #include <libavutil/opt.h>
@@ -59,7 +60,9 @@ vj_status vj_reader_open(vj_reader **out, const char *path)
 
     *out = NULL;
     vj_av_start();
-    VJ_CHECK(stat(path, &st) == 0 && S_ISREG(st.st_mode), VJ_ERR_DATA, "it is not a regular file");
+    VJ_CHECK(stat(path, &st) == 0, VJ_ERR_DATA, "it cannot be opened: %s", strerror(errno));
+    VJ_CHECK(!S_ISDIR(st.st_mode), VJ_ERR_DATA, "it is a folder, a video file was expected");
+    VJ_CHECK(S_ISREG(st.st_mode), VJ_ERR_DATA, "it is not a regular file");
     VJ_CHECK(st.st_size > 0, VJ_ERR_DATA, "it is empty");
     vj_reader *r = calloc(1, sizeof *r);
     VJ_CHECK(r != NULL, VJ_ERR_NOMEM, "no memory for opening a video");

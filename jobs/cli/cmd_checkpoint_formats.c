@@ -234,7 +234,7 @@ vj_status vj_checkpoint_diff(int argc, char **argv)
         return VJ_OK;
     }
     VJ_CHECK(args.n_overrides == 0, VJ_ERR_USAGE, "%s: checkpoint takes no key=value", args.overrides[0]);
-    VJ_TRY(vj_cli_expect(&args, 2, 2, "two references"));
+    VJ_TRY(vj_cli_expect(&args, 2, 2, "one of two references"));
     VJ_CHECK(tolerance >= 0, VJ_ERR_USAGE, "--tolerance %g: a number from 0 was expected", tolerance);
     vj_weights *a = NULL, *b = NULL;
     vj_difference *list = NULL;

@@ -102,7 +102,8 @@ static vj_status data_pack(int argc, char **argv)
     source_list *list = NULL;
     vj_text_many videos = { 0 }, images = { 0 }, weights = { 0 };
     bool json = false;
-    int64_t recode = 0, gop = request.gop, crf = request.crf, threads = vj_cpu_count(), seed = (int64_t)request.seed;
+    const int64_t unsaid = INT64_MIN;
+    int64_t recode = 0, gop = unsaid, crf = unsaid, threads = vj_cpu_count(), seed = (int64_t)request.seed;
     const vj_option options[] = {
         { "out", VJ_OPT_TEXT, &request.out, "SHARDS", "folder that becomes the shards: new, or empty" },
         { "source", VJ_OPT_TEXT_MANY, &videos, "NAME=DIR|LIST", "a folder of videos, searched with its subfolders; may be repeated" },
@@ -139,6 +140,10 @@ static vj_status data_pack(int argc, char **argv)
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 0, 0, "no further word"));
+    VJ_CHECK(recode != 0 || (gop == unsaid && crf == unsaid), VJ_ERR_USAGE, "--%s says how to re-encode, and --recode SIDE is missing: packets stay as they are",
+             gop != unsaid ? "gop" : "crf");
+    if (gop == unsaid) gop = request.gop;
+    if (crf == unsaid) crf = request.crf;
     VJ_CHECK(args.n_overrides == 0, VJ_ERR_USAGE, "'%s' belongs to no option; sources are given as --source NAME=DIR", args.overrides[0]);
     VJ_CHECK(request.out != NULL, VJ_ERR_USAGE, "data pack needs --out SHARDS");
     VJ_CHECK(videos.n + images.n > 0, VJ_ERR_USAGE, "data pack needs --source NAME=DIR or --image-source NAME=PATH");

@@ -102,7 +102,9 @@ vj_status vj_cmd_encode(int argc, char **argv)
     VJ_CHECK(q.checkpoint != NULL, VJ_ERR_USAGE, "encode needs --checkpoint REF");
     VJ_CHECK(q.out != NULL, VJ_ERR_USAGE, "encode needs --out FILE.safetensors or FILE.h5");
     VJ_TRY(vj_cli_expect(&args, 1, VJ_ARGS_MAX, "VIDEO"));
-    VJ_CHECK(strcmp(pool, "none") == 0 || strcmp(pool, "mean") == 0, VJ_ERR_USAGE, "--pool %s: none or mean", pool);
+    VJ_TRY(vj_cli_out_folder(q.out));
+    if (q.png) VJ_TRY(vj_cli_out_folder(q.png));
+    VJ_CHECK(strcmp(pool, "none") == 0 || strcmp(pool, "mean") == 0, VJ_ERR_USAGE, "--pool %s: none or mean was expected", pool);
     VJ_CHECK(strcmp(q.network, "target_encoder") == 0 || strcmp(q.network, "encoder") == 0, VJ_ERR_USAGE, "--key %s: target_encoder or encoder", q.network);
     VJ_CHECK(q.clips >= 0 && q.frames >= 0 && q.crop >= 0 && q.fps >= 0 && threads >= 0 && threads <= 1024 && crops >= 0 && crops < 100, VJ_ERR_USAGE,
              "--clips, --crops, --frames, --crop, --fps and --threads: numbers from 0 are expected");

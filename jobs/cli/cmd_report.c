@@ -32,8 +32,10 @@ vj_status vj_cmd_report(int argc, char **argv)
         return VJ_OK;
     }
     VJ_CHECK(args.n_overrides == 0, VJ_ERR_USAGE, "%s: report takes no key=value", args.overrides[0]);
-    VJ_TRY(vj_cli_expect(&args, 1, 6, "one to six run directories"));
-    VJ_CHECK(q.clips >= 0 && q.checkpoints >= 0 && threads >= 0 && threads <= 1024, VJ_ERR_USAGE, "--clips, --checkpoints and --threads: numbers from 0 are expected");
+    VJ_TRY(vj_cli_expect(&args, 1, 6, "RUN"));
+    VJ_CHECK(q.clips >= 0 && q.clips <= 4, VJ_ERR_USAGE, "--clips %lld: 0 to 4 are possible", (long long)q.clips);
+    VJ_CHECK(q.checkpoints >= 0 && q.checkpoints <= 6, VJ_ERR_USAGE, "--checkpoints %lld: 0 to 6 are possible", (long long)q.checkpoints);
+    VJ_CHECK(threads >= 0 && threads <= 1024, VJ_ERR_USAGE, "--threads %lld: 0 to 1024 are possible", (long long)threads);
     q.runs = args.positional;
     q.n_runs = args.n_positional;
     q.threads = (int)threads;
@@ -47,6 +49,7 @@ vj_status vj_cmd_report(int argc, char **argv)
         return status;
     }
     char path[1100];
+    if (out) VJ_TRY(vj_cli_out_folder(out));
     if (out) vj_format(path, sizeof path, "%.1000s", out);
     else vj_path_join(path, sizeof path, args.positional[args.n_positional - 1], "report.html");
     q.out = path;

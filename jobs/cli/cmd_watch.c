@@ -16,6 +16,7 @@
 #include "jobs/cli/commands.h"
 #include "jobs/watch/page.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/file.h"
 
 // ---- the terminal ----------------------------------------------------------------------------------------------------------
 // Ours from enter() to leave(): other screen, no cursor, keys unread by the line editor. Whatever ends the program in between
@@ -178,6 +179,7 @@ static vj_status once(vj_watch *w, bool json)
 {
     bool changed;
     VJ_TRY(vj_watch_poll(w, vj_wall(), &changed));
+    VJ_CHECK(w->state != VJ_WATCH_MISSING || vj_path_exists(w->path), VJ_ERR_CONFIG, "%s: does not exist", w->path);
     VJ_CHECK(w->state != VJ_WATCH_MISSING, VJ_ERR_CONFIG, "%s: holds no run (no run.json, no metrics.jsonl)", w->path);
     if (json) {
         vj_json_writer out = { .pretty = true };

@@ -19,6 +19,8 @@ vj_status vj_cmd_parity(int argc, char **argv);
 vj_status vj_cmd_data(int argc, char **argv);
 vj_status vj_cmd_checkpoint(int argc, char **argv);
 vj_status vj_cmd_config(int argc, char **argv);
+// --out FILE: its folder must be there. VJ_ERR_USAGE names it.
+vj_status vj_cli_out_folder(const char *file) VJ_MUST_CHECK;
 vj_status vj_cmd_bench_loader(int argc, char **argv);
 vj_status vj_cmd_bench_collectives(int argc, char **argv);
 vj_status vj_cmd_bench(int argc, char **argv);

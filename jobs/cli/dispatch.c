@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "jobs/cli/commands.h"
+#include "runtime/base/file.h"
 
 static vj_status no_such(const char *command, const vj_command *table, const char *word)
 {
@@ -74,4 +75,15 @@ void vj_cli_print_json(vj_json_writer *w)
     vj_str_add(&w->out, "\n");
     vj_cli_flush_json(w);
     vj_json_writer_free(w);
+}
+
+vj_status vj_cli_out_folder(const char *file)
+{
+    char folder[1024];
+    vj_format(folder, sizeof folder, "%s", file);
+    char *cut = strrchr(folder, '/');
+    if (cut == NULL || cut == folder) return VJ_OK;
+    *cut = '\0';
+    VJ_CHECK(vj_path_is_dir(folder), VJ_ERR_USAGE, "--out %s: there is no folder %s", file, folder);
+    return VJ_OK;
 }

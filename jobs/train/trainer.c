@@ -66,7 +66,7 @@ static void say_start(const vj_trainer *t, int64_t stop_at)
     const vj_memory_plan *m = vj_vjepa_memory(t->model);
     char bytes[24];
     vj_bytes_text(bytes, (double)m->total);
-    vj_log(VJ_INFO, "train", "%s %s in %s: steps %lld to %lld of %lld, batch %lld in %lld slots, %lld frames x %lld px, %s on %d threads (%s, %s), %s",
+    vj_log(VJ_INFO, "train", "%s %s in %s: steps %lld to %lld of %lld, batch %lld in %lld slots, %lld frames x %lld px, %s on %d threads (%s, %s), %s for the model",
            t->run.resumed && t->state.step > 0 ? "resuming" : "starting", t->run.phase, t->run.path, (long long)t->state.step,
            (long long)stop_at, (long long)t->config.train.steps, (long long)t->config.train.batch,
            (long long)(t->config.train.batch / t->config.mask.group), (long long)t->config.data.fpc.v[0],

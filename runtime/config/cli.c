@@ -116,6 +116,6 @@ void vj_cli_help(vj_str *out, const char *command, const char *positional, const
 vj_status vj_cli_expect(const vj_args *args, int low, int high, const char *what)
 {
     if (args->n_positional < low) VJ_FAIL(VJ_ERR_USAGE, "%s is missing (--help says more)", what);
-    if (args->n_positional > high) VJ_FAIL(VJ_ERR_USAGE, "one word too many: %s", args->positional[high]);
+    if (args->n_positional > high) VJ_FAIL(VJ_ERR_USAGE, "one word too many: %s (configuration is key=value, without spaces)", args->positional[high]);
     return VJ_OK;
 }

@@ -17,7 +17,7 @@ metrics() {   # metrics FROM TO: lines of these steps
   done
 }
 
-once; [ $? = 2 ] && grep -q "holds no run" err || fails "a run that is not there is no error"
+once; [ $? = 2 ] && grep -q "does not exist" err || fails "a run that is not there is no error"
 mkdir run
 printf 'train:\n  batch: 16\n  steps: 200   # x\nmodel:\n  preset: "tiny"\n' > run/config.yaml
 echo '{"run_id":"r1","phase":"pretrain"}' > run/run.json
