@@ -115,7 +115,7 @@ begin() { rm -rf "$out"; VJ_FAULT=kill@pack.packed:${1:-6} ends 137 "a beginning
 # Another command, another list.
 begin
 cp -r "$out" "$scratch/before"
-ends 2 "another command" pack --gop 2
+ends 2 "another command" pack --crf 30
 says "another command" "another command"; says "--gop 4" "another command"; says "--force" "another command"
 diff -r "$scratch/before" "$out" || fails "a refusal changed the folder"
 cp "$scratch/videos/list.csv" "$scratch/list.kept"
@@ -126,7 +126,7 @@ cp "$scratch/list.kept" "$scratch/videos/list.csv"
 ends 0 "the first command again" pack
 whole "the first command again"
 begin
-ends 0 "--force" pack --gop 2 --force
+ends 0 "--force" pack --crf 30 --force
 ends 2 "shards are there" pack
 ends 0 "--force over shards" pack --force
 whole "--force over shards"
