@@ -113,7 +113,8 @@ expect 0 "would be removed" ck prune "$run" --keep 1 --dry-run
 before=$(ls "$run/ckpt")
 [ "$before" = "$(ls "$run/ckpt")" ] || fails "--dry-run removed something"
 expect 0 '"stays": true' ck prune "$run" --keep 1 --json
-[ "$(ls -d "$run"/ckpt/step-* | xargs -n1 basename | tr '\n' ' ')" = "step-00000010 step-00000060 " ] || { ls "$run/ckpt"; fails "prune left something else"; }
+stays=$(printf 'step-%08d\n' 10 60 "$(jq '.recommended.step // 60' "$run/run.json")" | sort -u)   # pinned, newest, recommended
+[ "$(ls -d "$run"/ckpt/step-* | xargs -n1 basename)" = "$stays" ] || { ls "$run/ckpt"; fails "prune left something else"; }
 expect 0 '"pinned": false' ck unpin "$run@10" --json
 expect 0 '"why": "again"' ck pin "$run@10" --why again --json
 expect 0 "no longer pinned" ck unpin "$run@10"
