@@ -9,6 +9,8 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/str.h"
 
+int vj_comm_peer_code(const vj_comm *c) { return c && c->engine ? c->engine->peer_code : -1; }
+
 int vj_comm_rank(const vj_comm *c) { return c->rank; }
 int vj_comm_size(const vj_comm *c) { return c->size; }
 int vj_comm_local_size(const vj_comm *c) { return c->local_size; }
@@ -245,7 +247,7 @@ vj_status vj_world_open(vj_comm **out, const vj_world_request *request)
     t.seconds_per_byte = request->bytes_per_second > 0 ? 1 / request->bytes_per_second : 0;
     vj_comm_engine *e;
     VJ_TRY(vj_host_alloc(&e, sizeof *e, "a communicator"));
-    *e = (vj_comm_engine){ .transport = t, .next_id = 1 };
+    *e = (vj_comm_engine){ .transport = t, .next_id = 1, .peer_code = -1 };
     pthread_mutex_init(&e->mutex, NULL);
     pthread_cond_init(&e->work, NULL);
     pthread_cond_init(&e->done_one, NULL);

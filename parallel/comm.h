@@ -43,6 +43,10 @@ void vj_comm_destroy(vj_comm **c);
 // up. To be called by a rank that must leave alone, before it does. Returns when there is no launcher.
 void vj_comm_abort(vj_comm *c, int code);
 
+// After a failure: the exit code of a rank that ended all by vj_comm_abort, with which this one is to go too, in silence: the
+// launcher may report whichever goes first. -1: none has.
+int vj_comm_peer_code(const vj_comm *c);
+
 int vj_comm_rank(const vj_comm *c);
 int vj_comm_size(const vj_comm *c);
 int vj_comm_local_size(const vj_comm *c);      // ranks of the world on this machine: they share its CPUs

@@ -34,6 +34,7 @@ typedef struct vj_comm_engine {
     vj_status status;                  // of the first operation that failed
     char text[2048];
     volatile int stop;                 // no waiting any more
+    volatile int peer_code;            // of a rank that ended all with vj_comm_abort; -1: none has
     int next_id;                       // of communicators
     void *scratch;                     // for messages, grown on first need
     size_t scratch_bytes;

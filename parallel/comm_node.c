@@ -124,6 +124,7 @@ void vj_node_abort(vj_node *node, int code)
 static vj_status look_around(vj_node *node, const vj_comm *c)
 {
     const int aborted = atomic_load(&node->shared->aborted);
+    if (aborted != 0) c->engine->peer_code = aborted - 1;
     VJ_CHECK(aborted == 0, VJ_ERR_DEVICE, "given up: another rank has stopped (exit code %d)", aborted - 1);
     VJ_CHECK(!c->engine->stop, VJ_ERR_DEVICE, "given up: this rank stops");
     for (int r = 0; r < c->size; r++) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/base/arena.h"
 #include "runtime/base/file.h"
@@ -134,6 +135,7 @@ vj_status vj_ranks_exchange(vj_ranks *r, const char *text, vj_ranks_take take, v
 void vj_ranks_leave(vj_ranks *r, vj_status status)
 {
     if (status == VJ_OK || r->agreed || r->world == NULL || vj_comm_size(r->world) == 1) return;
+    if (vj_comm_peer_code(r->world) >= 0) _exit(vj_comm_peer_code(r->world));   // that rank has said why
     fprintf(stderr, "vjepa: error: rank %d: %s\n", vj_comm_rank(r->world), vj_error_text());
     vj_comm_abort(r->world, vj_status_exit_code(status));
 }

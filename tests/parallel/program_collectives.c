@@ -196,7 +196,7 @@ int main(int argc, char **argv)
         const vj_status status = vj_comm_barrier_now(world);
         printf("rank %d: %s\n", rank, vj_error_text());
         fflush(stdout);
-        _exit(vj_status_exit_code(status));
+        _exit(vj_comm_peer_code(world) >= 0 ? vj_comm_peer_code(world) : vj_status_exit_code(status));
     }
     all_of(world);
     for (int colors = 2; colors <= 3; colors++) {
