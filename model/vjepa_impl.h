@@ -56,7 +56,7 @@ struct vj_vjepa {
     int64_t slots, slot;                  // V, and how many of this rank's are done
     vj_comm *comm;                        // NULL: alone
     int rank, ranks;
-    double *shared;                       // (V + 64) host: losses and used mask tokens of all ranks; NULL: alone
+    double *shared;                       // (V + 64 + chunks) host: losses, used mask tokens, squares; NULL: alone
     vj_tensor losses;                     // (V) float64
     vj_tensor square_sums;                // chunks of all units, encoder then predictor, float64
     double *host_sums;                    // losses, then square sums
