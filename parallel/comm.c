@@ -105,9 +105,10 @@ vj_status vj_comm_wait(vj_comm *c, vj_ticket t)
 }
 
 // ---- operations ---------------------------------------------------------------------------------------------------------------
-vj_status vj_comm_all_gather(vj_comm *c, void *all, vj_dtype type, int64_t n, int64_t quantum, vj_ticket *t)
+vj_status vj_comm_all_gather(vj_comm *c, void *all, const void *mine, vj_dtype type, int64_t n, int64_t quantum, vj_ticket *t)
 {
-    const vj_comm_op op = { .kind = VJ_ALL_GATHER, .comm = c, .out = all, .type = type, .n = n, .quantum = quantum };
+    const vj_comm_op op = { .kind = VJ_ALL_GATHER, .comm = c, .out = all, .in = mine, .type = type, .n = n, .quantum = quantum };
+    if (c->engine == NULL && mine) memcpy(all, mine, (size_t)n * vj_dtype_size(type));
     return ask(&op, t);
 }
 

@@ -59,8 +59,8 @@ const struct vj_mpi_api *vj_comm_mpi(const vj_comm *c);
 // Which elements of n rank r of G has: chunks floor(r*quantum/G) to floor((r+1)*quantum/G) of n/quantum elements (layout.h).
 void vj_comm_part(const vj_comm *c, int64_t n, int64_t quantum, int rank, int64_t *begin, int64_t *end);
 
-// `all` (n) holds this rank's part in its place and gets the others'.
-vj_status vj_comm_all_gather(vj_comm *c, void *all, vj_dtype type, int64_t n, int64_t quantum, vj_ticket *t) VJ_MUST_CHECK;
+// `all` (n) gets every rank's part. This rank's is `mine`, or stands in its place of `all` already (`mine` NULL).
+vj_status vj_comm_all_gather(vj_comm *c, void *all, const void *mine, vj_dtype type, int64_t n, int64_t quantum, vj_ticket *t) VJ_MUST_CHECK;
 // `mine` (this rank's part) gets the tree sum of everybody's `all` (n) there. Ranks from `present` on (1 to size) have nothing
 // to add: their `all` is not read and may be NULL. `mine` may be this rank's part of `all`.
 vj_status vj_comm_reduce_scatter(vj_comm *c, void *mine, const void *all, vj_dtype type, int64_t n, int64_t quantum, int present,

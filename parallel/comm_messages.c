@@ -1,5 +1,7 @@
 // Collectives by messages: everybody sends everybody its part. Sums are made where they are owned, in tree order.
 
+#include <string.h>
+
 #include "parallel/comm_impl.h"
 #include "parallel/tree.h"
 #include "runtime/base/arena.h"
@@ -37,6 +39,8 @@ static vj_status all_gather(vj_comm *c, const vj_comm_op *op)
     const int64_t size = (int64_t)vj_dtype_size(op->type);
     int64_t begin, end;
     int n = 0;
+    vj_comm_part(c, op->n, op->quantum, c->rank, &begin, &end);
+    if (op->in) memcpy((char *)op->out + begin * size, op->in, (size_t)((end - begin) * size));
     for (int step = 1; step < c->size; step++) {
         const int source = (c->rank + step) % c->size, target = (c->rank + c->size - step) % c->size;
         vj_comm_part(c, op->n, op->quantum, source, &begin, &end);

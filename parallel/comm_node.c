@@ -177,7 +177,9 @@ static vj_status all_gather(vj_node *node, vj_comm *c, const vj_comm_op *op)
     for (int64_t at = 0; at < longest; at += node->half, node->round++) {
         vj_comm_part(c, op->n, op->quantum, c->rank, &begin, &end);
         const int64_t mine = least((end - begin) * size - at, node->half);
-        if (mine > 0) memcpy(stage(node, c->rank), (char *)op->out + begin * size + at, (size_t)mine);
+        const char *from = op->in ? (const char *)op->in + at : (const char *)op->out + begin * size + at;
+        if (mine > 0) memcpy(stage(node, c->rank), from, (size_t)mine);
+        if (mine > 0 && op->in) memcpy((char *)op->out + begin * size + at, from, (size_t)mine);
         VJ_TRY(everybody(node, c));
         for (int step = 1; step < c->size; step++) {
             const int r = (c->rank + step) % c->size;

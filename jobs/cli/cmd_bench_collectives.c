@@ -25,7 +25,7 @@ static vj_status timed(vj_comm *c, const buffers *b, int64_t n, bool gather, boo
         VJ_CHECK((gather ? api->all_gather(b->all, (int)each) : api->reduce_scatter(b->all, b->mine, (int)each)) == 0, VJ_ERR_DEVICE, "%s fails", api->library);
     } else {
         vj_ticket t;
-        if (gather) VJ_TRY(vj_comm_all_gather(c, b->all, VJ_F32, n, vj_comm_size(c), &t));
+        if (gather) VJ_TRY(vj_comm_all_gather(c, b->all, NULL, VJ_F32, n, vj_comm_size(c), &t));
         else VJ_TRY(vj_comm_reduce_scatter(c, b->mine, b->all, VJ_F32, n, vj_comm_size(c), vj_comm_size(c), &t));
         VJ_TRY(vj_comm_wait(c, t));
     }
