@@ -181,11 +181,20 @@ static void check_training(vj_config *c, const vj_run_config *r)
     if (t->schedule == VJ_SCHEDULE_WARMUP_COSINE && t->warmup > t->steps) {
         vj_config_problem(c, "optim.warmup", "%lld steps are more than train.steps = %lld", (long long)t->warmup, (long long)t->steps);
     }
+    if (t->in_backward && t->clip_norm > 0) {
+        vj_config_problem(c, "optim.clip_norm", "the norm is known only when all gradients are: it does not go with optim.in_backward=true");
+    }
     if (t->in_backward && t->nonfinite != VJ_NONFINITE_ABORT) {
         vj_config_problem(c, "optim.in_backward", "a step that is not finite cannot be undone when units were updated before: it goes "
                           "with train.nonfinite=abort only");
     }
     if (t->checkpoint_async) vj_config_problem(c, "checkpoint.async", "the asynchronous writer comes with ranks; use false");
+    if (vj_train_keep(t) == -2)
+        vj_config_problem(c, "parallel.reshard_after_forward", "'%s' is none of always, never, auto, or a number of ranks from 2 on", t->parallel_reshard);
+    if (t->parallel_shard > 0 && t->parallel_mode != 3)
+        vj_config_problem(c, "parallel.shard", "goes with parallel.mode=hsdp alone; fsdp shards over all ranks");
+    if (t->parallel_shard == 0 && t->parallel_mode == 3)
+        vj_config_problem(c, "parallel.mode", "hsdp needs parallel.shard: how many ranks together hold the weights once");
     if (t->parallel_tp != 1) vj_config_problem(c, "parallel.tp", "tensor parallelism is not there yet; use 1");
     if (strcmp(t->device, "cpu") != 0 && strcmp(t->device, "ref") != 0 && strcmp(t->device, "far") != 0) {
         vj_config_problem(c, "device", "'%s' is none of cpu, ref, far", t->device);

@@ -2,6 +2,10 @@
 
 #include "configs/train_config.h"
 
+#include <string.h>
+
+#include "runtime/base/str.h"
+
 static const char *const nonfinite_names[] = { "abort", "skip", NULL };
 static const char *const schedule_names[] = { "warmup_cosine", "linear_decay", NULL };
 static const char *const mode_names[] = { "ddp", "zero2", "fsdp", "hsdp", NULL };
@@ -38,6 +42,7 @@ const vj_field vj_train_fields[] = {
     FLOAT("optim.eps", eps, 1e-8, 1e-30, 1, "AdamW"),
     FLOAT("optim.ema_start", ema_start, 0.99925, 0, 1, "momentum of the target encoder at the start"),
     FLOAT("optim.ema_end", ema_end, 0.99925, 0, 1, "and at the end (linear)"),
+    FLOAT("optim.clip_norm", clip_norm, 0, 0, 1e38, "gradients of a greater norm (over all parameters) are scaled down to it; 0: never"),
     { .key = "optim.in_backward", .kind = VJ_FIELD_BOOL, .offset = AT(in_backward), .b = false, .flags = FREE,
       .help = "update a unit as soon as its gradient is complete: the whole gradient never exists (one slot a step; same bits)" },
 
@@ -63,8 +68,21 @@ const vj_field vj_train_fields[] = {
     INT("parallel.ranks", parallel_ranks, 0, 0, 1 << 20, FREE, "how many must be started; 0: as many as are"),
     { .key = "parallel.shared_memory", .kind = VJ_FIELD_BOOL, .offset = AT(parallel_shared_memory), .b = true, .flags = FREE,
       .help = "ranks of one machine exchange through /dev/shm; false: by messages" },
+    INT("parallel.shard", parallel_shard, 0, 0, 1 << 20, FREE, "hsdp: ranks that together hold the weights once (a divisor of the ranks)"),
+    INT("parallel.prefetch", parallel_prefetch, 1, 0, 3, FREE, "fsdp, hsdp: units gathered before they are needed; 0: computing waits for all messages"),
+    { .key = "parallel.reshard_after_forward", .kind = VJ_FIELD_TEXT, .offset = AT(parallel_reshard), .text = "auto", .flags = FREE, .i = { 0, 0, 16 },
+      .help = "gathered weights until the backward pass: always drop, never, k (keep a k-th), auto (never where a tenth of memory is enough)" },
     INT("parallel.tp", parallel_tp, 1, 1, 1024, FREE, "ranks that share one layer (only 1 today)"),
     { .key = "init.from", .kind = VJ_FIELD_TEXT, .offset = AT(init_from), .text = "",
       .help = "weights to start from, with fresh optimiser state: RUN[@STEP], a folder of Hugging Face, a .safetensors or .pt file" },
     { .key = NULL, .kind = VJ_FIELD_END },
 };
+
+int vj_train_keep(const vj_train_config *c)
+{
+    int64_t k;
+    if (strcmp(c->parallel_reshard, "auto") == 0) return -1;
+    if (strcmp(c->parallel_reshard, "always") == 0) return 0;
+    if (strcmp(c->parallel_reshard, "never") == 0) return 1;
+    return vj_parse_i64(c->parallel_reshard, &k) && k >= 2 && k <= 1 << 20 ? (int)k : -2;
+}

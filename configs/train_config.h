@@ -20,6 +20,7 @@ typedef struct vj_train_config {
     double weight_decay, final_weight_decay;
     double beta1, beta2, eps;
     double ema_start, ema_end;          // optim.ema_start, optim.ema_end
+    double clip_norm;                   // optim.clip_norm: 0 none
     bool in_backward;                   // optim.in_backward
     int64_t checkpoint_every;           // checkpoint.every: steps
     bool checkpoint_async;              // checkpoint.async: false for now (true is refused with a message)
@@ -37,9 +38,15 @@ typedef struct vj_train_config {
     int64_t parallel_ranks;             // parallel.ranks: 0 as many as are started
     bool parallel_shared_memory;        // parallel.shared_memory
     int64_t parallel_tp;                // parallel.tp: 1
+    int64_t parallel_shard;             // parallel.shard: hsdp, ranks that hold the weights once
+    int64_t parallel_prefetch;          // parallel.prefetch: units gathered ahead, 0 to 3
+    char parallel_reshard[VJ_TEXT_MAX]; // parallel.reshard_after_forward: always | never | auto | k
     char init_from[VJ_TEXT_MAX];        // init.from: weights of step 0, "" for fresh ones
 } vj_train_config;
 
 extern const vj_field vj_train_fields[];
+
+// parallel.reshard_after_forward as a number: 0 always, 1 never, k >= 2 a k-th part is kept, -1 auto, -2 none of these.
+int vj_train_keep(const vj_train_config *c);
 
 #endif

@@ -296,7 +296,10 @@ vj_status vj_blocks_backward(vj_ctx *ctx, vj_blocks *b, const vj_tensor *g, cons
         const vj_mark mark = vj_arena_mark(&ctx->scratch);
         const bool some = only_some(b, i, s);
         const vj_tensor g_used = some ? vj_rows(g, 0, s->used) : *g;
-        if (unit_begins(b, i, i + 1)) VJ_TRY(vj_unit_gather(b->store, ctx->st, unit_of(b, i)));
+        if (unit_begins(b, i, i + 1)) {
+            VJ_TRY(vj_unit_gather(b->store, ctx->st, unit_of(b, i)));
+            VJ_TRY(vj_unit_gradient(b->store, ctx->st, unit_of(b, i)));
+        }
         if (b->recompute == 1) {
             VJ_TRY(record(ctx, &ctx->scratch, b, i, v, s));
             VJ_TRY(block_forward(ctx, b, i, v, NULL, s, some));

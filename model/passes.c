@@ -168,6 +168,7 @@ static vj_status predictor_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan
     vj_tensor g, de;
     VJ_SCRATCH(ctx, &g, p->pred.rows, q);
     VJ_TRY(vj_unit_gather(store, ctx->st, 0));
+    VJ_TRY(vj_unit_gradient(store, ctx->st, 0));
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &d_proj_w, &d_proj_b, dpred, &s->tail_norm));
     const vj_mark inner = vj_arena_mark(&ctx->scratch);
     vj_tensor dn;
@@ -200,6 +201,7 @@ vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, c
     const vj_tensor w = weight(m->encoder, norm), d_w = vj_store_grad(m->encoder, norm),
                     d_b = vj_store_grad(m->encoder, norm + 1);
     VJ_TRY(vj_unit_gather(m->encoder, ctx->st, norm_unit));
+    VJ_TRY(vj_unit_gradient(m->encoder, ctx->st, norm_unit));
     VJ_RUN(ctx, vj_layernorm_backward(ctx->st, &g, &d_w, &d_b, &dz, &s->x_last, &w, &s->mean, &s->rstd, NULL));
     VJ_TRY(vj_unit_reduce(m->encoder, ctx->st, norm_unit));
     VJ_TRY(vj_blocks_backward(ctx, &m->encoder_blocks, &g, &p->ctx));
@@ -207,6 +209,7 @@ vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, c
     const vj_tensor dp_w = vj_store_grad(m->encoder, E_PATCH_W), dp_b = vj_store_grad(m->encoder, E_PATCH_B);
     VJ_SCRATCH(ctx, &bricks, p->ctx.rows, brick_of(m));   // gathered again: cheaper than kept
     VJ_TRY(gather_bricks(ctx, p, &bricks, &p->rows_ctx, true));
+    VJ_TRY(vj_unit_gradient(m->encoder, ctx->st, 0));
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &dp_w, &dp_b, &g, &bricks));
     VJ_TRY(vj_unit_reduce(m->encoder, ctx->st, 0));
     vj_arena_reset(&ctx->scratch, mark);

@@ -30,8 +30,11 @@ static vj_status measure(vj_vjepa *m)
         ctx.scratch = vj_arena_measure("scratch");
         const vj_tensor loss = vj_tensor_1d(NULL, VJ_F64, 1);
         const int last = (int)m->config.depth - 1;
+        if (m->schedule && training) vj_schedule_record(m->schedule);
+        else if (m->schedule) vj_schedule_ignore(m->schedule, true);
         if (m->encoder_only) VJ_TRY(vj_feature_pass(m, &ctx, VJ_TARGET_ENCODER, &plan, &last, 1, NULL));
         else VJ_TRY(vj_slot_pass(m, &ctx, &plan, &loss));
+        if (m->schedule && training) VJ_TRY(vj_schedule_compile(m->schedule));
         saved = ctx.saved.peak > saved ? ctx.saved.peak : saved;
         scratch = ctx.scratch.peak > scratch ? ctx.scratch.peak : scratch;
     }
@@ -47,13 +50,13 @@ static vj_status measure(vj_vjepa *m)
 static void count_state(vj_vjepa *m)
 {
     const int64_t real = (int64_t)vj_dtype_size(m->real);
-    const int64_t e = vj_layout_length(m->encoder_layout) * real, r = vj_layout_length(m->predictor_layout) * real;
-    m->memory.params = m->encoder_only ? 0 : e + r;
-    m->memory.target = e;
+    m->memory.params = m->encoder_only ? 0 : (vj_store_weight_elements(m->encoder) + vj_store_weight_elements(m->predictor)) * real;
+    m->memory.target = vj_store_weight_elements(m->target) * real;
+    m->memory.gathered = (vj_store_gathered_elements(m->encoder) + vj_store_gathered_elements(m->target) + vj_store_gathered_elements(m->predictor)) * real;
     m->memory.moments = m->training ? 2 * (vj_store_moment_elements(m->encoder) + vj_store_moment_elements(m->predictor)) * real : 0;
     m->memory.gradients = m->training ? (vj_store_gradient_elements(m->encoder) + vj_store_gradient_elements(m->predictor)) * real : 0;
-    m->memory.total = m->memory.params + m->memory.target + m->memory.moments + m->memory.gradients + m->memory.saved +
-                      m->memory.scratch + m->memory.input;
+    m->memory.total = m->memory.params + m->memory.target + m->memory.gathered + m->memory.moments + m->memory.gradients +
+                      m->memory.saved + m->memory.scratch + m->memory.input;
 }
 
 static vj_status make_tables(vj_vjepa *m)
@@ -64,13 +67,20 @@ static vj_status make_tables(vj_vjepa *m)
     VJ_TRY(vj_predictor_layout(&m->predictor_layout, &m->config, m->mask_tokens, Q));
     m->places = vj_predictor_places_of(m->mask_tokens);
     vj_device *student = m->encoder_only ? NULL : m->device;
-    // The backward pass has one unit of the encoder open at a time; of the predictor also the first, from its end to its start.
-    const int apart = INT_MAX;
-    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, m->real, m->training, m->bound.slots, m->in_backward ? 0 : apart,
-                           m->comm, m->bound.mode));
-    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, m->real, false, 1, apart, NULL, VJ_DDP));
-    VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, student, m->real, m->training, m->bound.slots,
-                           m->in_backward ? 1 : apart, m->comm, m->bound.mode));
+    // The passes have one unit of the encoder open at a time; of the predictor also the first, from its end to its start.
+    vj_store_spec spec = { .real = m->real, .trained = m->training, .slots = m->bound.slots, .in_backward = m->in_backward,
+                           .backward = m->training, .mesh = m->mesh };
+    VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, &spec));
+    spec.apart = 1;
+    VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, student, &spec));
+    spec = (vj_store_spec){ .real = m->real, .slots = 1, .mesh = m->mesh };
+    VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, &spec));
+    if (m->mesh) {
+        VJ_TRY(vj_schedule_create(&m->schedule, m->mesh));
+        vj_schedule_add(m->schedule, m->encoder);
+        vj_schedule_add(m->schedule, m->target);
+        vj_schedule_add(m->schedule, m->predictor);
+    }
     const vj_model_config *c = &m->config;
     VJ_TRY(vj_blocks_create(&m->encoder_blocks, m->encoder, E_BLOCKS, c->depth, c->width, c->heads, c->hidden,
                             c->rope_layout, c->recompute));
@@ -85,6 +95,7 @@ static void destroy_tables(vj_vjepa *m)
     vj_blocks_destroy(&m->encoder_blocks);
     vj_blocks_destroy(&m->target_blocks);
     vj_blocks_destroy(&m->predictor_blocks);
+    vj_schedule_destroy(&m->schedule);
     vj_store_destroy(&m->encoder);
     vj_store_destroy(&m->target);
     vj_store_destroy(&m->predictor);
@@ -101,10 +112,10 @@ static vj_status begin(vj_vjepa *m, const vj_model_config *config, int64_t mask_
     m->bound = *bound;
     m->training = training;
     m->in_backward = training && bound->in_backward;
-    m->comm = training && bound->comm && vj_comm_size(bound->comm) > 1 ? bound->comm : NULL;
-    m->rank = m->comm ? vj_comm_rank(m->comm) : 0;
-    m->ranks = m->comm ? vj_comm_size(m->comm) : 1;
-    VJ_CHECK(!m->comm || !m->in_backward, VJ_ERR_CONFIG, "optim.in_backward on several ranks is not there yet; use optim.in_backward=false");
+    m->mesh = training && bound->mesh && bound->mesh->ranks > 1 ? bound->mesh : NULL;
+    m->rank = m->mesh ? m->mesh->rank : 0;
+    m->ranks = m->mesh ? m->mesh->ranks : 1;
+    VJ_CHECK(!m->mesh || !m->in_backward, VJ_ERR_CONFIG, "optim.in_backward on several ranks is not there yet; use optim.in_backward=false");
     m->real = real;
     VJ_TRY(vj_model_resolve(&m->config));
     VJ_CHECK(mask_tokens >= 1 && mask_tokens <= 64, VJ_ERR_CONFIG, "%lld mask tokens: 1 to 64 are possible",
@@ -131,6 +142,18 @@ vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, cons
     destroy_tables(&m);
     return status;
 }
+
+vj_status vj_vjepa_schedule_text(const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, vj_dtype real, vj_str *out)
+{
+    vj_vjepa m = { 0 };
+    vj_status status = begin(&m, config, mask_tokens, bound, true, real);
+    if (status == VJ_OK && m.schedule) vj_schedule_text(m.schedule, out);
+    destroy_tables(&m);
+    return status;
+}
+
+vj_status vj_vjepa_alone(vj_vjepa *m, bool begins) { return m->schedule ? vj_schedule_alone(m->schedule, begins) : VJ_OK; }
+vj_status vj_vjepa_follow(vj_vjepa *m) { return m->schedule ? vj_schedule_follow(m->schedule, m->ctx.st) : VJ_OK; }
 
 // ---- life ---------------------------------------------------------------------------------------------------------
 static int64_t chunks_of(const vj_layout *l) { return (int64_t)l->n_units * l->quantum; }
@@ -161,7 +184,7 @@ static vj_status allocate_buffers(vj_vjepa *m)
                   sums = m->bound.slots + chunks;
     VJ_TRY(vj_device_alloc(m->device, &m->sums_memory, (size_t)sums * sizeof(double), "sums"));
     VJ_TRY(vj_host_alloc(&m->host_sums, (size_t)sums * sizeof(double), "sums"));
-    if (m->comm) VJ_TRY(vj_host_alloc(&m->shared, (size_t)(sums + 64) * sizeof(double), "sums of all ranks"));
+    if (m->mesh) VJ_TRY(vj_host_alloc(&m->shared, (size_t)(sums + 64) * sizeof(double), "sums of all ranks"));
     m->losses = vj_tensor_1d(m->sums_memory, VJ_F64, m->bound.slots);
     m->square_sums =
         vj_tensor_1d((void *)((uintptr_t)m->sums_memory + (size_t)m->bound.slots * sizeof(double)), VJ_F64, chunks);
@@ -263,27 +286,21 @@ vj_stream *vj_vjepa_stream(const vj_vjepa *m) { return m->ctx.st; }
 const vj_memory_plan *vj_vjepa_memory(const vj_vjepa *m) { return &m->memory; }
 int64_t vj_model_width(const vj_vjepa *m) { return m->config.width; }
 
-static vj_tensor own_slice(const vj_store *s, vj_buffer buffer, int unit, int64_t *begin)
-{
-    int64_t end;
-    vj_store_own(s, unit, begin, &end);
-    return vj_store_slice(s, (vj_store_kind)buffer, unit, *begin, end - *begin);
-}
-
 vj_tensor vj_vjepa_held(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit, int64_t *begin)
 {
-    if (buffer == VJ_BUF_EXP_AVG || buffer == VJ_BUF_EXP_AVG_SQ) return own_slice(store_of(m, network), buffer, unit, begin);
-    *begin = 0;
-    return vj_vjepa_unit(m, network, buffer, unit);
+    const vj_store *s = store_of(m, network);
+    VJ_ASSERT(buffer != VJ_BUF_GRAD);
+    int64_t end;
+    vj_store_held(s, (vj_store_kind)buffer, unit, begin, &end);
+    return vj_store_slice(s, (vj_store_kind)buffer, unit, *begin, end - *begin);
 }
 
 vj_tensor vj_vjepa_owned(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit, int64_t *begin)
 {
-    if (network != VJ_TARGET_ENCODER) return own_slice(store_of(m, network), buffer, unit, begin);
-    // Every rank has all of the target encoder; it is shared out as the encoder is.
+    const vj_store *s = store_of(m, network);
     int64_t end;
-    vj_store_own(m->encoder, unit, begin, &end);
-    return vj_store_slice(m->target, VJ_STORE_PARAM, unit, *begin, end - *begin);
+    vj_store_own(s, unit, begin, &end);   // the target encoder is shared out as the encoder is
+    return vj_store_slice(s, (vj_store_kind)buffer, unit, *begin, end - *begin);
 }
 
 vj_tensor vj_vjepa_unit(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit)
@@ -301,15 +318,30 @@ static vj_tensor param_of(const vj_vjepa *m, vj_network network, vj_buffer buffe
 vj_status vj_vjepa_get_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, double *out)
 {
     VJ_CHECK(!m->encoder_only || network == VJ_TARGET_ENCODER, VJ_ERR_BUG, "an encoder alone has no other network");
+    vj_store *s = store_of(m, network);
     const vj_tensor t = param_of(m, network, buffer, param);
-    return vj_download(m->ctx.st, out, VJ_F64, &t);
+    if (buffer != VJ_BUF_PARAM) return vj_download(m->ctx.st, out, VJ_F64, &t);
+    const int unit = s->layout->params[param].unit;
+    VJ_TRY(vj_unit_gather(s, m->ctx.st, unit));
+    VJ_TRY(vj_download(m->ctx.st, out, VJ_F64, &t));
+    return vj_unit_release(s, m->ctx.st, unit);
 }
 
 vj_status vj_vjepa_set_param(vj_vjepa *m, vj_network network, vj_buffer buffer, int param, const double *in)
 {
     VJ_CHECK(!m->encoder_only || network == VJ_TARGET_ENCODER, VJ_ERR_BUG, "an encoder alone has no other network");
-    const vj_tensor t = param_of(m, network, buffer, param);
-    return vj_upload(m->ctx.st, &t, in, VJ_F64);
+    const vj_store *s = store_of(m, network);
+    const vj_param *p = &s->layout->params[param];
+    if (buffer == VJ_BUF_GRAD) {
+        const vj_tensor t = vj_store_grad(s, param);
+        return vj_upload(m->ctx.st, &t, in, VJ_F64);
+    }
+    int64_t begin, end;
+    vj_store_held(s, (vj_store_kind)buffer, p->unit, &begin, &end);
+    const int64_t low = p->offset > begin ? p->offset : begin, high = p->offset + p->count < end ? p->offset + p->count : end;
+    if (low >= high) return VJ_OK;
+    const vj_tensor t = vj_store_slice(s, (vj_store_kind)buffer, p->unit, low, high - low);
+    return vj_upload(m->ctx.st, &t, in + (low - p->offset), VJ_F64);
 }
 
 static vj_status init_network(vj_vjepa *m, vj_network network, uint64_t seed, double *values)
@@ -348,6 +380,7 @@ static vj_status begin_step(vj_vjepa *m, int64_t n_slots)
     m->slots = n_slots;
     m->slot = 0;
     memset(m->token_used, 0, sizeof m->token_used);
+    if (m->schedule) vj_schedule_forget(m->schedule);
     vj_store_step_begin(m->encoder, n_slots);
     vj_store_step_begin(m->predictor, n_slots);
     return VJ_OK;
@@ -367,11 +400,13 @@ vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot)
     VJ_CHECK(place(m, m->slot) < m->slots, VJ_ERR_BUG, "more slots than the step announced");
     vj_slot_plan plan;
     VJ_TRY(vj_slot_plan_make(m, slot, &plan));
-    VJ_TRY(vj_store_slot_begin(m->encoder, m->ctx.st));
-    VJ_TRY(vj_store_slot_begin(m->predictor, m->ctx.st));
+    VJ_TRY(vj_store_slot_begin(m->encoder, m->ctx.st, true));
+    VJ_TRY(vj_store_slot_begin(m->predictor, m->ctx.st, true));
     m->ctx.training = true;
     const vj_tensor loss = vj_rows(&m->losses, place(m, m->slot), 1);
+    if (m->schedule) vj_schedule_begin(m->schedule);
     VJ_TRY(vj_slot_pass(m, &m->ctx, &plan, &loss));
+    if (m->schedule) VJ_TRY(vj_schedule_end(m->schedule));
     VJ_TRY(vj_store_slot_end(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_slot_end(m->predictor, m->ctx.st));
     m->slot++;
@@ -402,7 +437,8 @@ static vj_status square_sums(vj_vjepa *m, const vj_store *s, int unit, int64_t *
     return vj_square_sums(m->ctx.st, &out, &g, chunk);
 }
 
-static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, int unit)
+// `clip`: see vj_step_result.
+static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, double clip, int unit)
 {
     const bool predictor = s == m->predictor;
     const vj_unit *u = &s->layout->units[unit];
@@ -421,7 +457,7 @@ static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, 
                                      .beta1 = o->beta1,
                                      .beta2 = o->beta2,
                                      .eps = o->eps,
-                                     .grad_scale = 1.0 / (double)m->slots,
+                                     .grad_scale = clip / (double)m->slots,
                                      .step = o->adam_step };
         const vj_tensor w = vj_store_slice(s, VJ_STORE_PARAM, unit, low, high - low),
                         a = vj_store_slice(s, VJ_STORE_EXP_AVG, unit, low, high - low),
@@ -436,7 +472,7 @@ static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, 
 static vj_status share_sums(vj_vjepa *m)
 {
     const int64_t V = m->slots, chunks = chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
-    const bool parts = m->bound.mode != VJ_DDP;
+    const bool parts = vj_mesh_shares(m->mesh);
     double *sums = m->host_sums + m->bound.slots;
     memset(m->shared, 0, (size_t)(V + 64 + chunks) * sizeof *m->shared);
     for (int64_t i = 0; i < m->slot; i++) m->shared[place(m, i)] = m->host_sums[place(m, i)];
@@ -454,7 +490,7 @@ static vj_status share_sums(vj_vjepa *m)
     }
     for (int64_t at = 0, n = V + 64 + (parts ? chunks : 0); at < n; at += VJ_COMM_SCALARS) {
         const int64_t some = n - at < VJ_COMM_SCALARS ? n - at : VJ_COMM_SCALARS;
-        VJ_TRY_CTX(vj_comm_all_reduce_now(m->comm, m->shared + at, some, VJ_SUM), "sharing the losses of the slots");
+        VJ_TRY_CTX(vj_comm_all_reduce_now(m->mesh->world, m->shared + at, some, VJ_SUM), "sharing the losses of the slots");
     }
     for (int64_t i = 0; i < V; i++) m->host_sums[i] = m->shared[i];
     for (int i = 0; i < 64; i++) m->token_used[i] = m->shared[V + i] > 0;
@@ -466,8 +502,11 @@ static vj_status share_sums(vj_vjepa *m)
 static vj_status sums_to_host(vj_vjepa *m)
 {
     if (m->slot < (m->slots + m->ranks - 1) / m->ranks) {   // the last round is the others'
-        VJ_TRY(vj_store_slot_absent(m->encoder, m->ctx.st));
-        VJ_TRY(vj_store_slot_absent(m->predictor, m->ctx.st));
+        VJ_TRY(vj_store_slot_begin(m->encoder, m->ctx.st, false));
+        VJ_TRY(vj_store_slot_begin(m->predictor, m->ctx.st, false));
+        VJ_TRY(vj_schedule_walk(m->schedule, m->ctx.st));
+        VJ_TRY(vj_store_slot_end(m->encoder, m->ctx.st));
+        VJ_TRY(vj_store_slot_end(m->predictor, m->ctx.st));
     }
     VJ_TRY(vj_store_step_end(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_step_end(m->predictor, m->ctx.st));
@@ -479,7 +518,7 @@ static vj_status sums_to_host(vj_vjepa *m)
     const int64_t sums = m->bound.slots + chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
     VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)sums * sizeof(double)));
     VJ_TRY(vj_stream_sync(m->ctx.st));
-    return m->comm ? share_sums(m) : VJ_OK;
+    return m->mesh ? share_sums(m) : VJ_OK;
 }
 
 // A unit's gradient is complete and about to go: its sums of squares are kept, and unless something was not finite it is used.
@@ -497,7 +536,7 @@ static vj_status update_unit(void *context, vj_store *s, int unit)
     if (!m->early_begun) m->early_finite = isfinite(m->host_sums[0]) != 0;
     m->early_begun = true;
     for (int64_t i = 0; i < Q; i++) m->early_finite = m->early_finite && isfinite(sums[i]);
-    return m->early_finite ? adamw_unit(m, s, &m->early, unit) : VJ_OK;
+    return m->early_finite ? adamw_unit(m, s, &m->early, 1, unit) : VJ_OK;
 }
 
 vj_status vj_vjepa_step_begin_in_backward(vj_vjepa *m, const vj_step_options *options)
@@ -530,17 +569,22 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
     out->grad_norm_encoder = sqrt(encoder) * scale;
     out->grad_norm_predictor = sqrt(predictor) * scale;
     out->grad_norm = sqrt(encoder + predictor) * scale;
+    // One number, from sums whose order no layout changes: clipped alike everywhere.
+    out->clip_scale = o->clip_norm > 0 && out->grad_norm > o->clip_norm ? o->clip_norm / out->grad_norm : 1;
     out->update = isfinite(out->loss) && isfinite(encoder + predictor) ? VJ_UPDATED : VJ_UPDATE_NONFINITE;
     if (out->update == VJ_UPDATE_NONFINITE) return VJ_OK;   // unless in_backward: decided before anything is changed
 
     vj_store *stores[] = { m->encoder, m->predictor };
     for (int i = 0; i < 2 && !m->in_backward; i++) {
-        for (int u = 0; u < stores[i]->layout->n_units; u++) VJ_TRY(adamw_unit(m, stores[i], o, u));
-        VJ_TRY(vj_store_gather_weights(stores[i], m->ctx.st));
+        for (int u = 0; u < stores[i]->layout->n_units; u++) VJ_TRY(adamw_unit(m, stores[i], o, out->clip_scale, u));
+        VJ_TRY(vj_store_share_weights(stores[i], m->ctx.st));
     }
-    for (int u = 0; u < m->encoder_layout->n_units; u++) {
-        const vj_tensor target = vj_store_unit(m->target, VJ_STORE_PARAM, u),
-                        online = vj_store_unit(m->encoder, VJ_STORE_PARAM, u);
+    for (int u = 0; u < m->encoder_layout->n_units; u++) {   // of what this rank holds: nothing is sent
+        int64_t begin, end;
+        vj_store_held(m->encoder, VJ_STORE_PARAM, u, &begin, &end);
+        if (begin == end) continue;
+        const vj_tensor target = vj_store_slice(m->target, VJ_STORE_PARAM, u, begin, end - begin),
+                        online = vj_store_slice(m->encoder, VJ_STORE_PARAM, u, begin, end - begin);
         VJ_TRY(vj_ema(m->ctx.st, &target, &online, o->momentum));
     }
     return vj_stream_sync(m->ctx.st);

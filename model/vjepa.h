@@ -9,6 +9,7 @@
 
 #include "model/model_config.h"
 #include "parallel/store.h"
+#include "runtime/base/str.h"
 #include "runtime/tensor/clip_batch.h"
 #include "runtime/tensor/device.h"
 
@@ -23,14 +24,13 @@ typedef struct vj_slot_bound {
     int64_t ctx_rows, tgt_rows;    // upper bound of sum over pairs of B*K, and of B*P (0: pairs * clips * tokens)
     int64_t rows;                  // upper bound of sum over pairs of B*(K+P) (0: pairs * clips * tokens)
     int64_t slots;                 // V, over all ranks
-    vj_comm *comm;                 // the ranks that share a step's slots (not owned); NULL: this one alone
-    vj_parallel_mode mode;         // what each of them holds
+    const vj_mesh *mesh;           // the ranks that share a step's slots, and what each holds (not owned); NULL: this one alone
     bool in_backward;              // optim.in_backward: units are updated as the backward pass leaves them; slots must be 1
 } vj_slot_bound;
 
 // Bytes by purpose, before anything is allocated (`config check`) or as allocated.
 typedef struct vj_memory_plan {
-    int64_t params, moments, target, gradients, saved, scratch, input, total;
+    int64_t params, moments, target, gathered, gradients, saved, scratch, input, total;   // gathered: buffers for weights in parts
 } vj_memory_plan;
 vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, bool training,
                         vj_dtype real, vj_memory_plan *out) VJ_MUST_CHECK;
@@ -60,13 +60,15 @@ typedef struct vj_step_options {
     double lr, weight_decay, momentum;      // momentum of the target encoder
     double beta1, beta2, eps;
     int64_t adam_step;                      // t >= 1
+    double clip_norm;                       // the update takes a gradient of at most this norm over everything; 0: as it is
 } vj_step_options;
 
 typedef enum vj_update_result { VJ_UPDATED, VJ_UPDATE_NONFINITE } vj_update_result;
 
 typedef struct vj_step_result {
     double loss;                    // mean over slots, tree order
-    double grad_norm;               // over all gradients, after the 1/V scaling
+    double grad_norm;               // over all gradients, after the 1/V scaling, before clipping
+    double clip_scale;              // what the gradient was multiplied by to reach clip_norm; 1: not clipped
     double grad_norm_encoder, grad_norm_predictor;
     vj_update_result update;
 } vj_step_result;
@@ -88,6 +90,16 @@ vj_status vj_vjepa_step_begin_in_backward(vj_vjepa *m, const vj_step_options *op
 // grad_norm is (their squares sum up to its square). `out` holds the layout's n_units.
 void vj_vjepa_unit_norms(const vj_vjepa *m, vj_network network, double *out);
 
+// Weights in parts (fsdp, hsdp) are gathered by all ranks together. Passes and parameters that rank 0 alone wants, between steps, stand
+// between vj_vjepa_alone(m, true) and vj_vjepa_alone(m, false); all other ranks call vj_vjepa_follow meanwhile, which returns at the
+// end of them. Where every rank has all weights, neither does anything.
+vj_status vj_vjepa_alone(vj_vjepa *m, bool begins) VJ_MUST_CHECK;
+vj_status vj_vjepa_follow(vj_vjepa *m) VJ_MUST_CHECK;
+// What ranks send each other during a slot, a line for each use of a unit (parallel/schedule.h), of a model on the ranks of
+// bound->mesh; no memory of its size is needed.
+vj_status vj_vjepa_schedule_text(const vj_model_config *config, int64_t mask_tokens, const vj_slot_bound *bound, vj_dtype real,
+                                 vj_str *out) VJ_MUST_CHECK;
+
 // Forward only, for held-out figures and parity: predictions and LN0 targets of every (group, pair) as host float64
 // arrays (B*P, C), in group-major, pair-minor order, concatenated; *rows their number. Buffers are the caller's, of
 // `capacity` rows. `pred` or `target` may be NULL.
@@ -108,7 +120,7 @@ const vj_layout *vj_vjepa_layout(const vj_vjepa *m, vj_network network);
 // The whole unit on one rank; VJ_BUF_GRAD is the step's summed gradient (unscaled) after the last slot, before the next
 // step.
 vj_tensor vj_vjepa_unit(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit);
-// What this rank holds of a unit, and where that begins in it: all of it, or with zero2 its part of moments.
+// What this rank holds of a unit, and where that begins in it: all of it, or its part of moments, with fsdp and hsdp of weights.
 vj_tensor vj_vjepa_held(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit, int64_t *begin);
 // What this rank is to save of a unit: what it updates, so that all ranks together save everything once. With ddp all of it.
 vj_tensor vj_vjepa_owned(const vj_vjepa *m, vj_network network, vj_buffer buffer, int unit, int64_t *begin);

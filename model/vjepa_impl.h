@@ -4,6 +4,7 @@
 
 #include "model/blocks.h"
 #include "model/vjepa.h"
+#include "parallel/schedule.h"
 
 // One group of clips of a slot, and which rows are its.
 typedef struct vj_group_rows {
@@ -54,7 +55,8 @@ struct vj_vjepa {
 
     // of the running step
     int64_t slots, slot;                  // V, and how many of this rank's are done
-    vj_comm *comm;                        // NULL: alone
+    const vj_mesh *mesh;                  // NULL: alone
+    vj_schedule *schedule;                // NULL: alone
     int rank, ranks;
     double *shared;                       // (V + 64 + chunks) host: losses, used mask tokens, squares; NULL: alone
     vj_tensor losses;                     // (V) float64

@@ -14,54 +14,119 @@ vj_tensor vj_store_span(const vj_store *s, void *buffer, int64_t first, int64_t 
     return vj_tensor_1d((void *)((uintptr_t)buffer + (size_t)first * vj_dtype_size(s->real)), s->real, n);
 }
 
-// Where each unit's gradient lies: units from `shared` on in one place, as long as the longest of them.
-static void place_gradients(vj_store *s)
+size_t vj_store_bytes(const vj_store *s, int64_t elements) { return (size_t)elements * vj_dtype_size(s->real); }
+void *vj_store_at(const vj_store *s, void *buffer, int64_t elements) { return (char *)buffer + vj_store_bytes(s, elements); }
+
+// ---- places -----------------------------------------------------------------------------------------------------------------
+vj_status vj_places_make(vj_places *p, const vj_layout *layout, int apart, int turns)
 {
+    const int n = layout->n_units;
+    const size_t units = (size_t)n;
+    apart = apart < n ? apart : n;
+    turns = turns < n - apart ? turns : n - apart;
+    *p = (vj_places){ .n = apart + turns, .apart = turns == n - apart ? n : apart };
+    VJ_TRY(vj_host_alloc(&p->of, units * sizeof *p->of, "a parameter store"));
+    VJ_TRY(vj_host_alloc(&p->start, units * sizeof *p->start, "a parameter store"));
+    VJ_TRY(vj_host_alloc(&p->holds, units * sizeof *p->holds, "a parameter store"));
+    VJ_TRY(vj_host_alloc(&p->ticket, units * sizeof *p->ticket, "a parameter store"));
+    VJ_TRY(vj_host_alloc(&p->arrived, units * sizeof *p->arrived, "a parameter store"));
     int64_t longest = 0;
-    for (int u = 0; u < s->layout->n_units; u++) {
-        const int64_t n = s->layout->units[u].length;
-        s->grad_start[u] = s->grad_length;
-        if (u < s->shared) s->grad_length += n;
-        else longest = n > longest ? n : longest;
+    for (int u = 0; u < n; u++) {
+        p->holds[u] = -1;
+        const int64_t length = layout->units[u].length;
+        if (u >= apart) {
+            longest = length > longest ? length : longest;
+            continue;
+        }
+        p->of[u] = u;
+        p->start[u] = p->length;
+        p->length += length;
     }
-    s->grad_length += longest;
+    for (int u = apart; u < n; u++) {
+        const int turn = (u - apart) % turns;
+        p->of[u] = apart + turn;
+        p->start[u] = p->length + turn * longest;
+    }
+    if (turns < n - apart) p->length += turns * longest;
+    for (int u = apart; u < n && turns == n - apart; u++) {   // each its own, and no longer than it is
+        p->start[u] = p->length;
+        p->length += layout->units[u].length;
+    }
+    return VJ_OK;
 }
 
-vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, vj_dtype real, bool trained, int64_t slots,
-                          int shared, vj_comm *comm, vj_parallel_mode mode)
+void vj_places_free(vj_places *p)
 {
-    VJ_ASSERT(shared >= layout->n_units || slots == 1);
-    if (comm && (vj_comm_size(comm) == 1 || !trained)) comm = NULL;
+    vj_host_free(p->of);
+    vj_host_free(p->start);
+    vj_host_free(p->holds);
+    vj_host_free(p->ticket);
+    vj_host_free(p->arrived);
+    *p = (vj_places){ 0 };
+}
+
+// ---- life --------------------------------------------------------------------------------------------------------------------
+static vj_status tables(vj_store *s)
+{
+    const int n = s->layout->n_units;
+    int64_t **starts[] = { &s->start, &s->own_start, &s->held_start, &s->kept_start };
+    for (int i = 0; i < 4; i++) VJ_TRY(vj_host_alloc(starts[i], (size_t)n * sizeof(int64_t), "a parameter store"));
+    VJ_TRY(vj_host_alloc(&s->held, (size_t)n * sizeof *s->held, "a parameter store"));
+    for (int u = 0; u < n; u++) {
+        int64_t begin, end;
+        s->start[u] = s->length;
+        s->length += s->layout->units[u].length;
+        vj_mesh_owned(s->mesh, s->layout, u, &begin, &end);
+        s->own_start[u] = s->own_length;
+        s->own_length += end - begin;
+        vj_mesh_held(s->mesh, s->layout, u, &begin, &end);
+        s->held_start[u] = s->held_length;
+        s->held_length += end - begin;
+    }
+    return VJ_OK;
+}
+
+static vj_status allocate(vj_store *s, const vj_store_spec *spec)
+{
+    static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
+    const int units = s->layout->n_units;
+    const bool parts = vj_mesh_in_parts(s->mesh);
+    VJ_TRY(tables(s));
+    // What is sent while the next unit is computed has a place of its own.
+    const int turns = spec->in_backward || (parts && s->mesh->prefetch == 0) ? 1 : 2;
+    VJ_TRY(vj_places_make(&s->grads, s->layout, spec->in_backward || parts ? spec->apart : units, turns));
+    s->level_length = s->mesh ? s->own_length : s->grads.length;
+    if (spec->trained) {
+        const int64_t G = s->mesh ? s->mesh->ranks : 1;
+        s->levels = (int)vj_store_levels((spec->slots + G - 1) / G);
+        VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
+    }
+    if (parts) {
+        const bool all = spec->backward && s->mesh->keep == VJ_KEEP_ALL;
+        VJ_TRY(vj_places_make(&s->weights, s->layout, all ? units : spec->apart, s->mesh->prefetch + 1));
+        VJ_TRY(vj_store_hold(s, spec->backward));
+    }
+    if (s->mesh && spec->trained) VJ_TRY(vj_store_join(s));
+    for (int k = 0; s->device && k < (spec->trained ? VJ_STORE_KINDS : 1); k++) {
+        const int64_t n = k == VJ_STORE_PARAM ? vj_store_weight_elements(s) : vj_store_moment_elements(s);
+        VJ_TRY(vj_device_alloc(s->device, &s->kind[k], vj_store_bytes(s, n), what[k]));
+    }
+    for (int i = 0; s->device && i < s->levels; i++)
+        VJ_TRY(vj_device_alloc(s->device, &s->level[i], vj_store_bytes(s, s->level_length), "gradients"));
+    return VJ_OK;
+}
+
+vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *device, const vj_store_spec *spec)
+{
+    VJ_ASSERT(!spec->in_backward || spec->slots == 1);
     *out = NULL;
     vj_store *s = NULL;
     VJ_TRY(vj_host_alloc(&s, sizeof *s, "a parameter store"));
     s->layout = layout;
     s->device = device;
-    s->real = real;
-    const size_t units = (size_t)layout->n_units;
-    vj_status status = vj_host_alloc(&s->start, units * sizeof *s->start, "a parameter store");
-    if (status == VJ_OK) status = vj_host_alloc(&s->grad_start, units * sizeof *s->grad_start, "a parameter store");
-    if (status == VJ_OK) status = vj_host_alloc(&s->held, units * sizeof *s->held, "a parameter store");
-    for (int u = 0; u < layout->n_units && status == VJ_OK; u++) {
-        s->start[u] = s->length;
-        s->length += layout->units[u].length;
-    }
-    s->shared = shared;
-    if (status == VJ_OK) place_gradients(s);
-    s->level_length = s->grad_length;
-    if (trained) {
-        const int64_t G = comm ? vj_comm_size(comm) : 1;
-        s->levels = (int)vj_store_levels((slots + G - 1) / G);
-        VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
-    }
-    if (comm && status == VJ_OK) status = vj_store_join(s, comm, mode);
-    static const char *const what[] = { "weights", "Adam's first moments", "Adam's second moments" };
-    for (int k = 0; device && k < (trained ? VJ_STORE_KINDS : 1) && status == VJ_OK; k++) {
-        const int64_t n = k == VJ_STORE_PARAM ? s->length : vj_store_moment_elements(s);
-        status = vj_device_alloc(device, &s->kind[k], (size_t)n * vj_dtype_size(real), what[k]);
-    }
-    for (int i = 0; device && i < s->levels && status == VJ_OK; i++)
-        status = vj_device_alloc(device, &s->level[i], (size_t)s->level_length * vj_dtype_size(real), "gradients");
+    s->real = spec->real;
+    s->mesh = spec->mesh && spec->mesh->ranks > 1 ? spec->mesh : NULL;
+    const vj_status status = allocate(s, spec);
     if (status != VJ_OK) {
         vj_store_destroy(&s);
         return status;
@@ -76,100 +141,127 @@ void vj_store_destroy(vj_store **store)
     if (!s) return;
     for (int k = 0; s->device && k < VJ_STORE_KINDS; k++) vj_device_free(s->device, s->kind[k]);
     for (int i = 0; s->device && i < s->levels; i++) vj_device_free(s->device, s->level[i]);
-    if (s->comm) vj_store_leave(s);
+    vj_store_leave(s);
+    vj_store_let_go(s);
+    vj_places_free(&s->grads);
+    vj_places_free(&s->weights);
     vj_host_free(s->start);
-    vj_host_free(s->grad_start);
+    vj_host_free(s->own_start);
+    vj_host_free(s->held_start);
+    vj_host_free(s->kept_start);
     vj_host_free(s->held);
-    vj_host_free(s->part_start);
     vj_host_free(s);
     *store = NULL;
 }
 
-vj_tensor vj_store_unit(const vj_store *s, vj_store_kind kind, int unit)
-{
-    VJ_ASSERT(s->kind[kind] != NULL && (s->mode == VJ_DDP || kind == VJ_STORE_PARAM));
-    return vj_store_span(s, s->kind[kind], s->start[unit], s->layout->units[unit].length);
-}
-
-vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param)
-{
-    const vj_param *p = &s->layout->params[param];
-    VJ_ASSERT(s->mode == VJ_DDP || kind == VJ_STORE_PARAM);
-    return vj_store_span(s, s->kind[kind], s->start[p->unit] + p->offset, p->count);
-}
-
-int64_t vj_store_gradient_elements(const vj_store *s) { return s->levels * s->level_length + (s->comm ? s->grad_length : 0); }
-
-int64_t vj_store_moment_elements(const vj_store *s) { return s->mode == VJ_DDP ? s->length : s->level_length; }
+// ---- sizes and views -----------------------------------------------------------------------------------------------------------
+int64_t vj_store_weight_elements(const vj_store *s) { return vj_mesh_in_parts(s->mesh) ? s->held_length : s->length; }
+int64_t vj_store_gathered_elements(const vj_store *s) { return s->weights.length + s->kept_length; }
+int64_t vj_store_moment_elements(const vj_store *s) { return vj_mesh_shares(s->mesh) ? s->own_length : s->length; }
+int64_t vj_store_gradient_elements(const vj_store *s) { return s->levels * s->level_length + (s->mesh && s->levels > 0 ? s->grads.length : 0); }
 
 void vj_store_own(const vj_store *s, int unit, int64_t *begin, int64_t *end)
 {
     *begin = 0;
     *end = s->layout->units[unit].length;
-    if (s->mode != VJ_DDP) vj_layout_owned(s->layout, unit, vj_comm_rank(s->comm), vj_comm_size(s->comm), begin, end);
+    if (vj_mesh_shares(s->mesh)) vj_mesh_owned(s->mesh, s->layout, unit, begin, end);
 }
 
-// In a buffer of parts, or in one of everything.
-static vj_tensor slice(const vj_store *s, void *buffer, bool parts, int64_t start, int unit, int64_t first, int64_t n)
+void vj_store_held(const vj_store *s, vj_store_kind kind, int unit, int64_t *begin, int64_t *end)
 {
+    if (kind != VJ_STORE_PARAM) {
+        vj_store_own(s, unit, begin, end);
+        return;
+    }
+    *begin = 0;
+    *end = s->layout->units[unit].length;
+    if (s->mesh) vj_mesh_held(s->mesh, s->layout, unit, begin, end);
+}
+
+vj_tensor vj_store_unit(const vj_store *s, vj_store_kind kind, int unit)
+{
+    const int64_t n = s->layout->units[unit].length;
     int64_t begin, end;
-    vj_store_own(s, unit, &begin, &end);
-    VJ_ASSERT(n >= 0 && first >= begin && first + n <= end);
-    return parts ? vj_store_span(s, buffer, s->part_start[unit] + first - begin, n) : vj_store_span(s, buffer, start + first, n);
+    vj_store_held(s, kind, unit, &begin, &end);
+    VJ_ASSERT(s->kind[kind] != NULL && end - begin == n);
+    return vj_store_span(s, s->kind[kind], s->start[unit], n);
+}
+
+vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param)
+{
+    const vj_param *p = &s->layout->params[param];
+    if (kind == VJ_STORE_PARAM && vj_mesh_in_parts(s->mesh)) return vj_store_span(s, s->gathered, s->weights.start[p->unit] + p->offset, p->count);
+    VJ_ASSERT(kind == VJ_STORE_PARAM || !vj_mesh_shares(s->mesh));
+    return vj_store_span(s, s->kind[kind], s->start[p->unit] + p->offset, p->count);
 }
 
 vj_tensor vj_store_slice(const vj_store *s, vj_store_kind kind, int unit, int64_t first, int64_t n)
 {
-    VJ_ASSERT(s->kind[kind] != NULL);
-    return slice(s, s->kind[kind], s->mode != VJ_DDP && kind != VJ_STORE_PARAM, s->start[unit], unit, first, n);
+    int64_t begin, end;
+    vj_store_held(s, kind, unit, &begin, &end);
+    VJ_ASSERT(s->kind[kind] != NULL && n >= 0 && first >= begin && first + n <= end);
+    const bool parts = kind == VJ_STORE_PARAM ? vj_mesh_in_parts(s->mesh) : vj_mesh_shares(s->mesh);
+    const int64_t start = !parts ? s->start[unit] : (kind == VJ_STORE_PARAM ? s->held_start : s->own_start)[unit] - begin;
+    return vj_store_span(s, s->kind[kind], start + first, n);
 }
 
-static void *gradient(const vj_store *s) { return s->comm ? s->whole : s->level[s->current]; }
+static void *gradient(const vj_store *s) { return s->mesh ? s->whole : s->level[s->current]; }
 
 vj_tensor vj_store_gradient_slice(const vj_store *s, int unit, int64_t first, int64_t n)
 {
-    const bool parts = s->mode != VJ_DDP;
-    return slice(s, parts ? s->level[s->current] : gradient(s), parts, s->grad_start[unit], unit, first, n);
+    int64_t begin, end;
+    vj_store_own(s, unit, &begin, &end);
+    VJ_ASSERT(n >= 0 && first >= begin && first + n <= end);
+    return vj_mesh_shares(s->mesh) ? vj_store_span(s, s->level[s->current], s->own_start[unit] + first - begin, n)
+                                   : vj_store_span(s, gradient(s), s->grads.start[unit] + first, n);
 }
 
 vj_tensor vj_store_grad_unit(const vj_store *s, int unit)
 {
-    return vj_store_span(s, gradient(s), s->grad_start[unit], s->layout->units[unit].length);
+    return vj_store_span(s, gradient(s), s->grads.start[unit], s->layout->units[unit].length);
 }
 
 vj_tensor vj_store_grad(const vj_store *s, int param)
 {
     const vj_param *p = &s->layout->params[param];
-    return vj_store_span(s, gradient(s), s->grad_start[p->unit] + p->offset, p->count);
+    return vj_store_span(s, gradient(s), s->grads.start[p->unit] + p->offset, p->count);
 }
 
-// One rank: nothing to fetch, drop or send, but every gather must have its end.
+// ---- unit borders ----------------------------------------------------------------------------------------------------------------
+static vj_status use(vj_store *s, vj_stream *st, vj_use_kind kind, int unit) { return s->schedule ? vj_schedule_use(s->schedule, st, kind, s, unit) : VJ_OK; }
+
 vj_status vj_unit_gather(vj_store *s, vj_stream *st, int unit)
 {
-    (void)st;
     VJ_ASSERT(unit >= 0 && unit < s->layout->n_units && !s->held[unit]);
     s->held[unit] = true;
-    return VJ_OK;
+    return use(s, st, VJ_USE_GATHER, unit);
 }
 
 vj_status vj_unit_release(vj_store *s, vj_stream *st, int unit)
 {
-    (void)st;
     VJ_ASSERT(unit >= 0 && unit < s->layout->n_units && s->held[unit]);
     s->held[unit] = false;
-    return VJ_OK;
+    return use(s, st, VJ_USE_RELEASE, unit);
+}
+
+vj_status vj_unit_gradient(vj_store *s, vj_stream *st, int unit)
+{
+    VJ_ASSERT(unit >= 0 && unit < s->layout->n_units);
+    return use(s, st, VJ_USE_GRADIENT, unit);
 }
 
 vj_status vj_unit_reduce(vj_store *s, vj_stream *st, int unit)
 {
     VJ_ASSERT(unit >= 0 && unit < s->layout->n_units);
     s->held[unit] = false;
+    VJ_TRY(use(s, st, VJ_USE_REDUCE, unit));
     if (s->reduced == NULL) return VJ_OK;
     VJ_TRY(s->reduced(s->reduced_context, s, unit));
     const vj_tensor g = vj_store_grad_unit(s, unit);
-    return unit < s->shared ? VJ_OK : vj_zero(st, g.data, vj_tensor_bytes(&g));
+    return unit < s->grads.apart ? VJ_OK : vj_zero(st, g.data, vj_tensor_bytes(&g));
 }
 
+// ---- the tree ----------------------------------------------------------------------------------------------------------------------
 void vj_store_step_begin(vj_store *s, int64_t slots)
 {
     s->step_slots = slots;
@@ -189,10 +281,12 @@ static void take_level(vj_store *s)
     s->current = free_level;
 }
 
-vj_status vj_store_slot_begin(vj_store *s, vj_stream *st)
+vj_status vj_store_slot_begin(vj_store *s, vj_stream *st, bool present)
 {
     take_level(s);
-    return vj_zero(st, gradient(s), (size_t)s->grad_length * vj_dtype_size(s->real));
+    // Units that share a place find zeros when it is theirs (vj_unit_gradient, vj_unit_reduce).
+    const bool own_places = s->mesh == NULL || s->grads.apart == s->layout->n_units;
+    return present && own_places ? vj_zero(st, gradient(s), vj_store_bytes(s, s->grads.length)) : VJ_OK;
 }
 
 static vj_status merge(vj_store *s, vj_stream *st, int into, int from)
@@ -230,14 +324,7 @@ static vj_status carry(vj_store *s, vj_stream *st)
 
 vj_status vj_store_slot_end(vj_store *s, vj_stream *st)
 {
-    if (s->comm) VJ_TRY(vj_store_reduce_round(s, st, true));
-    return carry(s, st);
-}
-
-vj_status vj_store_slot_absent(vj_store *s, vj_stream *st)
-{
-    take_level(s);
-    VJ_TRY(vj_store_reduce_round(s, st, false));
+    if (s->mesh) VJ_TRY(vj_store_reduce_end(s, st));
     return carry(s, st);
 }
 
@@ -255,5 +342,5 @@ vj_status vj_store_step_end(vj_store *s, vj_stream *st)
     }
     VJ_ASSERT(at >= 0);
     s->current = at;
-    return s->comm && s->mode == VJ_DDP ? vj_store_gather_sum(s, st) : VJ_OK;
+    return s->mesh && !vj_mesh_shares(s->mesh) ? vj_store_gather_sum(s, st) : VJ_OK;
 }

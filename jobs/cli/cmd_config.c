@@ -10,6 +10,7 @@
 #include "data/loader.h"
 #include "data/masks.h"
 #include "jobs/cli/commands.h"
+#include "jobs/train/mesh_spec.h"
 #include "jobs/train/monitor.h"
 #include "jobs/train/roof.h"
 #include "model/layouts.h"
@@ -70,6 +71,15 @@ static vj_status count(const vj_run_config *c, costs *k)
     bound.rows = bound.ctx_rows + bound.tgt_rows;
     const vj_dtype real = strcmp(c->train.device, "ref") == 0 ? VJ_F64 : VJ_F32;
     vj_memory_plan most;
+    VJ_TRY(vj_vjepa_plan(&c->model, k->mask_tokens, &bound, true, real, &most));
+    k->checkpoint = most.params + most.moments + most.target;   // of all ranks together
+    vj_mesh mesh;
+    vj_mesh_spec spec;
+    if (c->train.parallel_ranks > 1) {
+        VJ_TRY(vj_mesh_spec_of(c, (int)c->train.parallel_ranks, k->mask_tokens, &bound, real, &spec));
+        VJ_TRY(vj_mesh_plan(&mesh, &spec, (int)c->train.parallel_ranks, 0));
+        bound.mesh = &mesh;
+    }
     VJ_TRY(vj_vjepa_plan(&c->model, k->mask_tokens, &bound, true, real, &k->memory));
     bound.ctx_rows = bound.tgt_rows = bound.rows = 0;   // as training reserves: whatever the masks may be
     VJ_TRY(vj_vjepa_plan(&c->model, k->mask_tokens, &bound, true, real, &most));
@@ -82,7 +92,6 @@ static vj_status count(const vj_run_config *c, costs *k)
     }
     k->monitors = vj_monitor_bytes(c);
     k->total = k->memory.total + k->loader + k->held_out + k->monitors;
-    k->checkpoint = k->memory.params + k->memory.moments + k->memory.target;
     const int64_t for_ever = c->train.checkpoint_keep_every > 0 ? c->train.steps / c->train.checkpoint_keep_every : 0;
     const int64_t kept = c->train.checkpoint_keep + 1 + for_ever;   // one more while the next is written
     k->disk = k->checkpoint * kept;
@@ -162,9 +171,11 @@ static void print_stage(const vj_run_config *c, const costs *k, int64_t steps)
 
 static void print_memory(const vj_run_config *c, const costs *k)
 {
-    puts("memory");
+    if (c->train.parallel_ranks > 1) printf("memory of each of %lld ranks\n", (long long)c->train.parallel_ranks);
+    else puts("memory");
     line("weights", (double)k->memory.params, "");
     line("target encoder", (double)k->memory.target, "");
+    if (k->memory.gathered > 0) line("gathered weights", (double)k->memory.gathered, "whole units on their way through");
     line("Adam's moments", (double)k->memory.moments, "");
     line("gradients", (double)k->memory.gradients, "sums of the tree over slots");
     line("saved activations", (double)k->memory.saved, c->model.recompute ? "with model.recompute=block" : "");
@@ -186,7 +197,7 @@ static void put_json(vj_json_writer *w, const vj_run_config *c, const costs *k)
         { "batch", c->train.batch }, { "slots", c->train.batch / c->mask.group }, { "steps", c->train.steps },
     };
     const struct { const char *name; int64_t value; } memory[] = {
-        { "weights", k->memory.params }, { "target_encoder", k->memory.target }, { "moments", k->memory.moments },
+        { "weights", k->memory.params }, { "target_encoder", k->memory.target }, { "gathered_weights", k->memory.gathered }, { "moments", k->memory.moments },
         { "gradients", k->memory.gradients }, { "saved_activations", k->memory.saved },
         { "scratch", k->memory.scratch + k->memory.input }, { "loader", k->loader }, { "held_out", k->held_out }, { "monitors", k->monitors }, { "total", k->total },
     };
@@ -548,8 +559,8 @@ static vj_status config_check(int argc, char **argv)
                           "What a configuration costs (parameters, memory, disk, FLOP and expected time of a step, from products of matrices\n"
                           "measured for a moment); exit code 2 when it does not fit this machine. " CONFIG
                           "JSON: model, encoder_parameters, predictor_parameters, mask_tokens, frames, crop, tokens, batch, slots, steps,\n"
-                          "step_flop, masks [context_mean, target_mean, context_max, target_max], memory_bytes {weights, target_encoder,\n"
-                          "moments, gradients, saved_activations, scratch, loader, held_out, monitors, total}, checkpoint_bytes, disk_bytes,\n"
+                          "step_flop, masks [context_mean, target_mean, context_max, target_max], memory_bytes (of each rank where parallel.ranks says\n"
+                          "several) {weights, target_encoder, gathered_weights, moments, gradients, saved_activations, scratch, loader, held_out, monitors, total}, checkpoint_bytes, disk_bytes,\n"
                           "roof_flop_per_second, expected_roof_share, step_seconds, run_seconds (null with device=ref), stages [from, steps,\n"
                           "frames, crop, tokens, step_flop, step_seconds, total_bytes], memory_available_bytes, disk_free_bytes, fits, problem.\n"
                           "Of a run in stages, the figures outside of `stages` are those of the one that needs most memory.", options);
@@ -607,6 +618,7 @@ static const vj_command subcommands[] = {
     { "ls", config_ls, "the built-in configurations" },
     { "show", config_show, "every key with its value, and where it comes from" },
     { "check", config_check, "what it costs, and whether it fits this machine" },
+    { "schedule", vj_config_schedule, "what ranks send each other during a slot, and when" },
     { NULL, NULL, NULL },
 };
 

@@ -27,6 +27,8 @@ vj_status vj_cmd_bench(int argc, char **argv);
 vj_status vj_cmd_report(int argc, char **argv);
 vj_status vj_cmd_encode(int argc, char **argv);
 
+vj_status vj_config_schedule(int argc, char **argv);
+
 // A table of commands, or of the subcommands of one; ends with a name of NULL.
 typedef struct vj_command {
     const char *name;

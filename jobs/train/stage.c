@@ -23,8 +23,7 @@ vj_status vj_trainer_begin_stage(vj_trainer *t)
     if (t->stage_index > 0) {   // the model was made for stage 0
         t->config = vj_stage_config(&t->whole, t->stage_index);
         vj_slot_bound bound = vj_trainer_bound(&t->config);
-        bound.comm = t->ranks.world;
-        bound.mode = vj_comm_size(t->ranks.world) > 1 ? (vj_parallel_mode)t->config.train.parallel_mode : VJ_DDP;
+        bound.mesh = vj_comm_size(t->ranks.world) > 1 ? &t->mesh : NULL;
         VJ_TRY_CTX(vj_vjepa_resize(t->model, &bound), "making room for stage %d", t->stage_index + 1);
     }
     const vj_run_config *c = &t->config;

@@ -1,6 +1,7 @@
 // From a request to a trainer that is ready for its first step. The order matters: nothing is written before the
 // configuration is known to be right, and nothing of an existing run is touched before it is known to be this run.
 
+#include "jobs/train/mesh_spec.h"
 #include "jobs/train/roof.h"
 #include "jobs/train/trainer_impl.h"
 
@@ -37,10 +38,11 @@ static vj_status read_config(vj_trainer *t, const vj_train_request *r)
 static vj_status check_ranks(const vj_trainer *t)
 {
     const int ranks = vj_comm_size(t->ranks.world);
-    const vj_train_config *c = &t->config.train;
     if (ranks == 1) return VJ_OK;
-    VJ_CHECK(c->parallel_mode <= VJ_ZERO2, VJ_ERR_CONFIG, "parallel.mode: on several ranks there are only ddp and zero2 yet (%s)",
-             vj_config_origin(t->origins, "parallel.mode"));
+    vj_mesh mesh;
+    const vj_mesh_spec spec = { .mode = (vj_parallel_mode)t->config.train.parallel_mode, .shards = (int)t->config.train.parallel_shard,
+                                .keep = vj_train_keep(&t->config.train) };
+    VJ_TRY(vj_mesh_plan(&mesh, &spec, ranks, 0));
     for (int i = 0; i < vj_stage_count(&t->whole); i++) {
         const vj_run_config stage = vj_stage_config(&t->whole, i);
         const int64_t slots = stage.train.batch / stage.mask.group;
@@ -145,8 +147,13 @@ static vj_status make_model(vj_trainer *t)
         const int64_t slots = vj_trainer_bound(&stage).slots;
         bound.slots = slots > bound.slots ? slots : bound.slots;
     }
-    bound.comm = t->ranks.world;
-    bound.mode = vj_comm_size(t->ranks.world) > 1 ? (vj_parallel_mode)c->train.parallel_mode : VJ_DDP;
+    vj_mesh_spec spec;
+    if (vj_comm_size(t->ranks.world) > 1) {
+        const vj_status found = vj_mesh_spec_of(c, vj_comm_size(t->ranks.world), t->mask_tokens, &bound, vj_device_real(t->device), &spec);
+        VJ_TRY(vj_ranks_agree(&t->ranks, found, NULL, 0));
+        VJ_TRY(vj_mesh_open(&t->mesh, &spec, t->ranks.world));
+        bound.mesh = &t->mesh;
+    }
     VJ_TRY(vj_vjepa_create(&t->model, &c->model, t->mask_tokens, t->device, &bound, true));
     vj_vjepa_digest(t->model, t->model_digest);
     const int encoder = vj_vjepa_layout(t->model, VJ_ENCODER)->n_units,
@@ -411,6 +418,7 @@ void vj_trainer_end(vj_trainer *t)
     vj_monitor_destroy(&t->monitor);
     vj_loader_close(&t->loader);
     vj_vjepa_destroy(&t->model);
+    vj_mesh_close(&t->mesh);
     vj_host_free(t->unit_norms);
     vj_device_close(&t->device);
     vj_checkpoint_destroy(&t->start);

@@ -83,7 +83,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         .weight_decay = vj_schedule_weight_decay(c, s),
         .momentum = vj_schedule_momentum(c, s - 1),   // the EMA sequence counts from 0 (spec/pretrain.md 5)
         .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
-        .adam_step = t->state.adam_step + 1,
+        .adam_step = t->state.adam_step + 1, .clip_norm = c->clip_norm,
     };
     const double asked = vj_now();
     const vj_batch *batch = NULL;

@@ -48,7 +48,13 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
         VJ_TRY(vj_trainer_next_stage(t));
         VJ_TRY(vj_trainer_step(t, &r));
         const bool last = t->state.step == stop_at;
-        const vj_status said = t->ranks.lead ? say_step(t, &r, last) : VJ_OK;
+        // The lead may look at clips: with weights in parts the others gather with it.
+        vj_status said = t->ranks.lead ? vj_vjepa_alone(t->model, true) : vj_vjepa_follow(t->model);
+        if (t->ranks.lead && said == VJ_OK) {
+            said = say_step(t, &r, last);
+            const vj_status ended = vj_vjepa_alone(t->model, false);
+            if (said == VJ_OK) said = ended;
+        }
         double stop = vj_stop_requested() ? 1 : 0;   // any rank's: all stop at the same step
         VJ_TRY(vj_ranks_agree(&t->ranks, said, &stop, 1));
         if (due(t->state.step, c->checkpoint_every) || last || stop > 0) VJ_TRY(vj_trainer_save(t));

@@ -24,6 +24,7 @@ typedef struct vj_trainer {
     vj_run_dir run;
     bool cooldown;
     vj_ranks ranks;
+    vj_mesh mesh;
 
     vj_device *device;
     vj_vjepa *model;

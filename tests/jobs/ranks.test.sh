@@ -86,7 +86,7 @@ refuses() {   # refuses CODE PATTERN N WORDS...
 }
 refuses 2 "5 ranks, but a step has 4 slots" 5 train.batch=4
 refuses 2 "3 ranks are asked for" 2 train.batch=8 parallel.ranks=3
-refuses 2 "only ddp and zero2 yet" 2 train.batch=8 parallel.mode=fsdp
+refuses 2 "parallel.shard=3 on 4 ranks" 4 train.batch=8 parallel.mode=hsdp parallel.shard=3
 refuses 2 "optim.in_backward" 2 train.batch=2 mask.group=1 optim.in_backward=true
 refuses 2 "unknown key" 4 optim.l=3
 refuses 2 "does not exist" 4 data.dir=/nowhere

@@ -63,7 +63,7 @@ static void the_bits_of_an_update_at_the_end(void **state)
             const vj_step_options o = golden_options(s);
             const vj_step_result p = step_of(&x, &slot, 1, &o), q = early_step(&y, &slot.slot, &o);
             assert_int_equal(q.update, VJ_UPDATED);
-            assert_memory_equal(&p, &q, sizeof p);
+            assert_memory_equal(&p, &q, offsetof(vj_step_result, update));
             same_norms(x.m, y.m, VJ_ENCODER);
             same_norms(x.m, y.m, VJ_PREDICTOR);
             same_buffers(sides[k].device, x.m, y.m, false);

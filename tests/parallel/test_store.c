@@ -51,7 +51,8 @@ static fixture open(const char *device, int64_t slots)
     fixture f = { .layout = small_layout() };
     assert_ok(vj_device_open(&f.device, device, 1));
     assert_ok(vj_stream_create(f.device, &f.st));
-    assert_ok(vj_store_create(&f.store, f.layout, f.device, vj_device_real(f.device), true, slots, f.layout->n_units, NULL, VJ_DDP));
+    const vj_store_spec spec = { .real = vj_device_real(f.device), .trained = true, .slots = slots };
+    assert_ok(vj_store_create(&f.store, f.layout, f.device, &spec));
     return f;
 }
 
@@ -70,7 +71,7 @@ static void sum_of(fixture *f, int64_t slots, float *out)
     float v[VALUES], zero[VALUES];
     vj_store_step_begin(f->store, slots);
     for (int64_t s = 0; s < slots; s++) {
-        assert_ok(vj_store_slot_begin(f->store, f->st));
+        assert_ok(vj_store_slot_begin(f->store, f->st, true));
         const vj_tensor g = vj_store_grad(f->store, 0);
         assert_ok(vj_download(f->st, zero, VJ_F32, &g));
         for (int64_t i = 0; i < VALUES; i++) assert_true(zero[i] == 0);
@@ -152,7 +153,8 @@ static void a_store_without_memory_measures(void **state)
     (void)state;
     vj_layout *l = small_layout();
     vj_store *s = NULL;
-    assert_ok(vj_store_create(&s, l, NULL, VJ_F32, true, 4, l->n_units, NULL, VJ_DDP));
+    const vj_store_spec spec = { .real = VJ_F32, .trained = true, .slots = 4 };
+    assert_ok(vj_store_create(&s, l, NULL, &spec));
     assert_int_equal(s->length, vj_layout_length(l));
     const vj_tensor g = vj_store_grad(s, 1);
     assert_int_equal(vj_count(&g), 5);
