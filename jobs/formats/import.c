@@ -161,7 +161,7 @@ vj_status vj_import(vj_model_source *source, const char *out, char path[640])
     importer x = { .source = source };
     vj_run_config config;
     vj_config *origins = NULL;
-    vj_run_dir run = { .lock = -1 };
+    vj_run_dir run = { 0 };
     vj_str yaml = { 0 };
     const char *from = vj_weights_facts_of(source->weights)->path;
     VJ_CHECK(!vj_path_exists(out), VJ_ERR_USAGE, "%s: exists already; name a new directory", out);

@@ -5,13 +5,12 @@
 #include "jobs/train/run_dir.h"
 
 #include "jobs/train/recommend.h"
+#include "jobs/train/run_lock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,8 +38,8 @@ static vj_status refuse_strangers(const char *path)
     VJ_TRY(vj_dir_list(path, &names, &count));
     vj_status status = VJ_OK;
     for (int64_t i = 0; i < count && status == VJ_OK; i++) {
-        const bool ours = strcmp(names[i], "lock") == 0 || strcmp(names[i], "log.txt") == 0 ||
-                          vj_str_starts(names[i], "config.yaml") || vj_str_starts(names[i], "run.json");
+        const bool ours = strcmp(names[i], "lock") == 0 || vj_str_starts(names[i], "lock.") ||
+                          strcmp(names[i], "log.txt") == 0 || vj_str_starts(names[i], "config.yaml") || vj_str_starts(names[i], "run.json");
         if (!ours) {
             status = vj_fail(VJ_ERR_CONFIG,
                              "%s: is not empty and holds no run (found %s); choose another --run, or --fresh to move "
@@ -60,28 +59,6 @@ static vj_status move_aside(const char *path)
     for (int n = 2; vj_path_exists(target); n++) vj_format(target, sizeof target, "%s.old-%s-%d", path, now, n);
     VJ_TRY(vj_io_rename(path, target));
     vj_log(VJ_INFO, "run", "moved the old %s to %s", path, target);
-    return VJ_OK;
-}
-
-static vj_status take_lock(vj_run_dir *run)
-{
-    char file[640];
-    path_in(file, run->path, "lock");
-    run->lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    VJ_CHECK(run->lock >= 0, VJ_ERR_IO, "%s: cannot be opened: %s; is the directory writable?", file, strerror(errno));
-    if (flock(run->lock, LOCK_EX | LOCK_NB) != 0) {
-        char owner[64] = "";
-        const ssize_t n = pread(run->lock, owner, sizeof owner - 1, 0);
-        if (n > 0) owner[strcspn(owner, "\n")] = '\0';
-        close(run->lock);
-        run->lock = -1;
-        VJ_FAIL(VJ_ERR_CONFIG, "%s: another process (%s) is training in this directory; stop it first, or choose another --run",
-                run->path, owner[0] ? owner : "unknown");
-    }
-    char owner[64];
-    vj_format(owner, sizeof owner, "pid %d\n", (int)getpid());
-    // Only a help for the message above: a failure to write it is of no consequence.
-    if (ftruncate(run->lock, 0) != 0 || pwrite(run->lock, owner, strlen(owner), 0) < 0) vj_log(VJ_DEBUG, "run", "lock file not written");
     return VJ_OK;
 }
 
@@ -122,7 +99,7 @@ static vj_status write_identity(vj_run_dir *run, const vj_config *config)
 
 vj_status vj_run_dir_read(vj_run_dir *out, const char *path)
 {
-    *out = (vj_run_dir){ .lock = -1, .parent_step = -1, .resumed = true };
+    *out = (vj_run_dir){ .parent_step = -1, .resumed = true };
     char file[640];
     path_in(file, path, "run.json");
     VJ_CHECK(vj_path_exists(path), VJ_ERR_CONFIG, "%s: does not exist", path);
@@ -263,21 +240,20 @@ static bool nothing_done(const char *path)
 vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, const char *parent, int64_t parent_step,
                           const char *init_from, const char *init, const vj_config *config, bool fresh)
 {
-    *out = (vj_run_dir){ .lock = -1, .parent_step = -1 };
+    *out = (vj_run_dir){ .parent_step = -1 };
     VJ_CHECK(strlen(path) + 64 < sizeof out->path, VJ_ERR_USAGE, "--run: the path is longer than %zu bytes", sizeof out->path - 64);
     VJ_CHECK(!vj_path_exists(path) || vj_path_is_dir(path), VJ_ERR_CONFIG, "%s: is a file, a run needs a directory", path);
     if (fresh && vj_path_exists(path)) {
-        vj_run_dir probe = { .lock = -1 };
-        vj_format(probe.path, sizeof probe.path, "%s", path);
-        VJ_TRY(take_lock(&probe));   // never move a directory under a running process
+        vj_run_lock *probe = NULL;
+        VJ_TRY(vj_run_lock_take(&probe, path));   // never move a directory under a running process
         vj_status moved = move_aside(path);
-        vj_run_dir_close(&probe);
+        vj_run_lock_release(&probe);
         VJ_TRY(moved);
     }
     VJ_TRY(vj_dir_create(path));
-    vj_run_dir run = { .lock = -1, .parent_step = parent_step };
+    vj_run_dir run = { .parent_step = parent_step };
     vj_format(run.path, sizeof run.path, "%s", path);
-    VJ_TRY(take_lock(&run));
+    VJ_TRY(vj_run_lock_take(&run.lock, path));
 
     vj_status status = VJ_OK;
     bool exists = vj_run_dir_exists(path);
@@ -314,8 +290,6 @@ fail:
     return status;
 }
 
-void vj_run_dir_close(vj_run_dir *run)
-{
-    if (run->lock >= 0) close(run->lock);   // releases the lock
-    run->lock = -1;
-}
+void vj_run_dir_close(vj_run_dir *run) { vj_run_lock_release(&run->lock); }
+
+vj_status vj_run_dir_held(vj_run_dir *run, bool look) { return vj_run_lock_check(run->lock, look); }

@@ -9,6 +9,7 @@
 //   RUN/log.txt         what was said, dated
 //   RUN/summary.json    the last figures, written at every stop; not there while steps are made
 //   RUN/ckpt/           checkpoints (checkpoints/README.md)
+//   RUN/lock            who trains here (run_lock.h)
 #ifndef VJ_JOBS_TRAIN_RUN_DIR_H
 #define VJ_JOBS_TRAIN_RUN_DIR_H
 
@@ -23,7 +24,7 @@ typedef struct vj_run_dir {
     char init_from[512];   // what init.from named when the run began (RUN: the checkpoint), else ""
     char init[65];         // digest of those weights, else ""
     bool resumed;          // the run existed before this start
-    int lock;              // descriptor that holds the lock
+    struct vj_run_lock *lock;   // NULL: not held (run_lock.h)
 } vj_run_dir;
 
 // Opens or makes the directory for a run of `phase`. `parent` (a checkpoint directory) and `parent_step` are those of a
@@ -36,6 +37,8 @@ typedef struct vj_run_dir {
 vj_status vj_run_dir_open(vj_run_dir *out, const char *path, const char *phase, const char *parent, int64_t parent_step,
                           const char *init_from, const char *init, const vj_config *config, bool fresh) VJ_MUST_CHECK;
 void vj_run_dir_close(vj_run_dir *run);
+// VJ_ERR_IO: another process took the lock meanwhile, nothing may be written (run_lock.h). VJ_OK where it was never held.
+vj_status vj_run_dir_held(vj_run_dir *run, bool look) VJ_MUST_CHECK;
 // The identity of an existing run, without locking; VJ_ERR_CONFIG when there is none.
 vj_status vj_run_dir_read(vj_run_dir *out, const char *path) VJ_MUST_CHECK;
 bool vj_run_dir_exists(const char *path);

@@ -374,7 +374,6 @@ static vj_status take_run(vj_trainer *t, const vj_train_request *request)
 static vj_status join_run(vj_trainer *t, const vj_train_request *request, bool resumed)
 {
     VJ_TRY(vj_run_dir_read(&t->run, request->run));
-    t->run.lock = -1;
     t->run.resumed = resumed;
     vj_crash_dir(t->run.path);
     if (t->run.parent[0] && vj_checkpoint_open(&t->start, t->run.parent, false) != VJ_OK) vj_error_clear();   // missed where it is needed
@@ -395,7 +394,6 @@ static vj_status open_files(vj_trainer *t)
 vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
 {
     *t = (vj_trainer){ .request = request, .saved_step = -1, .figures_step = -1, .cooldown = strcmp(request->phase, "cooldown") == 0 };
-    t->run.lock = -1;
     VJ_TRY(load_config(t, request));
     vj_ranks *r = &t->ranks;
     VJ_TRY(vj_ranks_agree(r, r->lead ? take_run(t, request) : VJ_OK, NULL, 0));

@@ -107,6 +107,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     vj_loader_release(t->loader, batch);
     if (status != VJ_OK) vj_context("in step %lld", (long long)s);
     if (!met) return status;
+    if (status == VJ_OK) status = vj_run_dir_held(&t->run, false);   // else what follows writes into another process' run
     VJ_TRY(vj_ranks_agree(&t->ranks, status, work, 2));
     t->flop += work[0];
     t->log_tokens += (int64_t)work[1];

@@ -57,7 +57,10 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
         }
         double stop = vj_stop_requested() ? 1 : 0;   // any rank's: all stop at the same step
         VJ_TRY(vj_ranks_agree(&t->ranks, said, &stop, 1));
-        if (due(t->state.step, c->checkpoint_every) || last || stop > 0) VJ_TRY(vj_trainer_save(t));
+        if (due(t->state.step, c->checkpoint_every) || last || stop > 0) {
+            VJ_TRY(vj_ranks_agree(&t->ranks, vj_run_dir_held(&t->run, true), NULL, 0));
+            VJ_TRY(vj_trainer_save(t));
+        }
         if (!last && stop > 0) {
             *outcome = "stopped";
             return VJ_OK;

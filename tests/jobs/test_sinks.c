@@ -29,7 +29,7 @@ static char *text_of(const char *name)
 
 static void new_run(const char *scratch, const char *name)
 {
-    run = (vj_run_dir){ .lock = -1 };
+    run = (vj_run_dir){ 0 };
     vj_path_join(run.path, sizeof run.path, scratch, name);
     vj_format(run.phase, sizeof run.phase, "pretrain");
     assert_ok(vj_dir_create(run.path));
