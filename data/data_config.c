@@ -69,7 +69,8 @@ const vj_field vj_mask_fields[] = {
     { .key = "mask.rng", .kind = VJ_FIELD_ENUM, .offset = AT(rng), .names = rng_names, .i = { VJ_MASK_PHILOX, 0, 0 },
       .help = "random numbers of the masks: keyed by sample, or the published generator" },
     { .key = "mask.truncate", .kind = VJ_FIELD_ENUM, .offset = AT(truncate), .names = truncate_names,
-      .i = { VJ_TRUNCATE_SLOT, 0, 0 }, .help = "over which samples masks are cut to equal length" },
+      .i = { VJ_TRUNCATE_SLOT, 0, 0 },
+      .help = "whose masks are cut to equal length: of a slot, of the step, all by block shape, of a rank (depends on ranks)" },
     { .key = "mask.blocks", .kind = VJ_FIELD_INT_LIST, .offset = AT(blocks), .text = "[8, 2]", .i = { 0, 1, 21 },
       .help = "blocks per mask; its length is the number of masks, the other lists have as many or one" },
     { .key = "mask.spatial_low", .kind = VJ_FIELD_FLOAT_LIST, .offset = AT(spatial_low), .text = "[0.15, 0.7]",
@@ -148,10 +149,6 @@ static void check_masks(vj_config *config, vj_mask_config *m)
     check_order(config, "mask.spatial_low", &m->spatial_low, &m->spatial_high);
     check_order(config, "mask.temporal_low", &m->temporal_low, &m->temporal_high);
     check_order(config, "mask.aspect_low", &m->aspect_low, &m->aspect_high);
-    if (m->truncate != VJ_TRUNCATE_SLOT) {
-        vj_config_problem(config, "mask.truncate", "%s comes with training on many ranks; use slot",
-                          truncate_names[m->truncate]);
-    }
 }
 
 // "a=1 b=3"

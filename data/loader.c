@@ -127,6 +127,11 @@ static vj_status allocate_ring(vj_loader *l)
                              "masks of a batch"));
         VJ_TRY(vj_host_alloc(&e->g, (size_t)samples * sizeof *e->g, "sample numbers of a batch"));
     }
+    if (l->mask_config.truncate == VJ_TRUNCATE_GLOBAL || l->mask_config.truncate == VJ_TRUNCATE_RANK) {
+        VJ_TRY(vj_host_alloc(&l->cuts, (size_t)s->fpc.n * sizeof *l->cuts, "lengths of masks"));
+        VJ_TRY(vj_host_alloc(&l->counted, (size_t)samples * sizeof *l->counted, "sample numbers"));
+        VJ_TRY(vj_host_alloc(&l->fpc_of, (size_t)s->slot * sizeof *l->fpc_of, "frames per clip"));
+    }
     return vj_masks_create(&l->masks, &l->mask_config, s->seed, s->slot, tokens);
 }
 
@@ -241,6 +246,9 @@ void vj_loader_close(vj_loader **loader)
     free(l->stall);
     free_ring(l);
     vj_masks_destroy(&l->masks);
+    vj_host_free(l->cuts);
+    vj_host_free(l->counted);
+    vj_host_free(l->fpc_of);
     vj_plan_destroy(&l->plan);
     free(l->held);
     vj_quarantine_destroy(&l->quarantine);

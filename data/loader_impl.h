@@ -80,7 +80,10 @@ struct vj_loader {
     vj_held_window *held;                // the held-out windows in their order
     int64_t n_held;
     vj_quarantine *quarantine;
-    vj_masks *masks;                     // planner only
+    vj_masks *masks;                     // planner only, as the next three
+    vj_mask_cut *cuts;                   // (stage.fpc.n) with mask.truncate global or rank, else NULL
+    uint64_t *counted;                   // (own samples) sample numbers of a group that is counted
+    int *fpc_of;                         // (slot) places in the list of frames per clip
     uint64_t start;                      // cursor and step of entry 0
     int64_t start_step;
     int64_t n_slots;                     // this rank's

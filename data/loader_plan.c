@@ -93,6 +93,11 @@ int64_t vj_loader_fpc(const vj_loader *l, int source, int *fpc_index)
     return fpc;
 }
 
+static int source_of(const vj_loader *l, uint64_t index)
+{
+    return l->stage.held_out ? l->held[(index & ~VJ_HELD_OUT_BIT) % (uint64_t)l->n_held].source : vj_order(l->plan, index).source;
+}
+
 static void choose_sample(const vj_loader *l, uint64_t index, vj_loader_sample *s)
 {
     free(s->file);
@@ -108,16 +113,20 @@ static void choose_sample(const vj_loader *l, uint64_t index, vj_loader_sample *
     }
 }
 
-// Groups of one slot in the order of the configured list; clips, ids and g of the slot are laid out group by group.
-static vj_status plan_slot(vj_loader *l, vj_loader_entry *e, int64_t own, vj_slot *slot)
+static vj_token_grid grid_of(const vj_loader *l, int64_t fpc)
 {
-    const int64_t B = l->stage.slot, S = l->stage.crop, side = S / l->stage.patch;
+    const int64_t side = l->stage.crop / l->stage.patch;
+    return (vj_token_grid){ .t = fpc / l->stage.tubelet, .h = side, .w = side };
+}
+
+// Groups of one slot in the order of the configured list; clips and g of the slot are laid out group by group.
+static void group_slot(vj_loader *l, vj_loader_entry *e, int64_t own, vj_slot *slot)
+{
+    const int64_t B = l->stage.slot, S = l->stage.crop;
     vj_loader_sample *samples = e->samples + own * B;
     uint64_t *g = e->g + own * B;
     float *clip = e->clips + own * B * 3 * l->longest * S * S;
-    int32_t *ids = e->ids + own * l->mask_config.n * B * (l->longest / l->stage.tubelet) * side * side;
     slot->n_groups = 0;
-    vj_masks_slot(l->masks, e->batch.step, slot->index);
     for (int index = 0; index < l->stage.fpc.n; index++) {
         const int64_t fpc = l->stage.fpc.v[index];
         vj_clip_group group =
@@ -133,11 +142,69 @@ static vj_status plan_slot(vj_loader *l, vj_loader_entry *e, int64_t own, vj_slo
             clip += 3 * fpc * S * S;
         }
         if (group.B == 0) continue;
-        const vj_token_grid grid = { .t = fpc / l->stage.tubelet, .h = side, .w = side };
-        VJ_TRY(vj_masks_group(l->masks, grid, g, group.B, ids, group.pairs));
         g += group.B;
-        ids += l->mask_config.n * group.B * grid.t * grid.h * grid.w;
         slot->groups[slot->n_groups++] = group;
+    }
+}
+
+// ---- masks of a step --------------------------------------------------------------------------------------------------
+
+// `global`: the smallest counts of all slots, this rank's or not. What the samples of the others are follows from the order.
+static vj_status count_step(vj_loader *l, const vj_loader_entry *e)
+{
+    const int64_t B = l->stage.slot;
+    for (int64_t slot = 0; slot < l->stage.batch / B; slot++) {
+        const uint64_t first = e->batch.first + (uint64_t)(slot * B);
+        vj_masks_slot(l->masks, e->batch.step, slot);
+        for (int64_t b = 0; b < B && l->stage.fpc.n > 1; b++) vj_loader_fpc(l, source_of(l, first + (uint64_t)b), &l->fpc_of[b]);
+        for (int index = 0; index < l->stage.fpc.n; index++) {
+            int64_t n = 0;
+            for (int64_t b = 0; b < B; b++) {
+                if (l->fpc_of[b] == index) l->counted[n++] = first + (uint64_t)b;
+            }
+            if (n > 0) VJ_TRY(vj_masks_count(l->masks, grid_of(l, l->stage.fpc.v[index]), l->counted, n, &l->cuts[index]));
+        }
+    }
+    return VJ_OK;
+}
+
+// `rank`: the smallest counts of all this rank's slots, whose samples of equal frames per clip are drawn as one group.
+static vj_status count_rank(vj_loader *l, const vj_loader_entry *e)
+{
+    vj_masks_slot(l->masks, e->batch.step, l->stage.rank);
+    for (int index = 0; index < l->stage.fpc.n; index++) {
+        int64_t n = 0;
+        for (int64_t own = 0; own < l->n_slots; own++) {
+            const vj_slot *slot = &e->batch.slots[own];
+            for (int i = 0; i < slot->n_groups; i++) {
+                if (slot->groups[i].fpc_index != index) continue;
+                memcpy(l->counted + n, slot->groups[i].g, (size_t)slot->groups[i].B * sizeof *l->counted);
+                n += slot->groups[i].B;
+            }
+        }
+        if (n > 0) VJ_TRY(vj_masks_count(l->masks, grid_of(l, l->stage.fpc.v[index]), l->counted, n, &l->cuts[index]));
+    }
+    return VJ_OK;
+}
+
+static vj_status mask_step(vj_loader *l, vj_loader_entry *e)
+{
+    const int truncate = l->mask_config.truncate;
+    for (int i = 0; l->cuts && i < l->stage.fpc.n; i++) l->cuts[i] = (vj_mask_cut){ 0 };
+    if (truncate == VJ_TRUNCATE_GLOBAL) VJ_TRY(count_step(l, e));
+    if (truncate == VJ_TRUNCATE_RANK) VJ_TRY(count_rank(l, e));
+    for (int64_t own = 0; own < l->n_slots; own++) {
+        vj_slot *slot = &e->batch.slots[own];
+        const vj_token_grid largest = grid_of(l, l->longest);
+        int32_t *ids = e->ids + own * l->mask_config.n * l->stage.slot * largest.t * largest.h * largest.w;
+        vj_masks_slot(l->masks, e->batch.step, slot->index);
+        for (int i = 0; i < slot->n_groups; i++) {
+            vj_clip_group *group = &slot->groups[i];
+            const vj_token_grid grid = grid_of(l, group->F);
+            VJ_TRY_CTX(vj_masks_group(l->masks, grid, group->g, group->B, l->cuts ? &l->cuts[group->fpc_index] : NULL, ids, group->pairs),
+                       "in slot %lld", (long long)slot->index);
+            ids += l->mask_config.n * group->B * grid.t * grid.h * grid.w;
+        }
     }
     return VJ_OK;
 }
@@ -157,9 +224,9 @@ static vj_status plan_entry(vj_loader *l, vj_loader_entry *e, int64_t number)
             choose_sample(l, e->batch.first + (uint64_t)(slot->index * l->stage.slot + b),
                           &e->samples[own * l->stage.slot + b]);
         }
-        VJ_TRY_CTX(plan_slot(l, e, own, slot), "making the masks of step %lld, slot %lld", (long long)e->batch.step,
-                   (long long)slot->index);
+        group_slot(l, e, own, slot);
     }
+    VJ_TRY_CTX(mask_step(l, e), "making the masks of step %lld", (long long)e->batch.step);
     return VJ_OK;
 }
 

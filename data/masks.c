@@ -4,7 +4,8 @@
 // all samples, one position per block and sample.
 //
 // Easy to get wrong: the published generator draws top, left, start in this order; rounding is half-to-even; a rejected
-// drawing (no context left) does not count for the smallest counts, but its random numbers are used up.
+// drawing (no context left) does not count for the smallest counts, but its random numbers are used up. A group is drawn mask by
+// mask, so with `rank` the published generator has gone through all slots of a mask before it comes to the next.
 
 #include "data/masks.h"
 
@@ -12,18 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/base/rng.h"
-
-struct vj_masks {
-    const vj_mask_config *config;
-    uint64_t seed;
-    int64_t samples, tokens;      // capacity
-    int64_t step, slot;
-    vj_mt19937 positions;         // official
-    uint8_t *kept;                // (tokens) 1: context
-    int32_t *ctx, *tgt;           // (samples, tokens) before truncation
-    int64_t *K, *P;               // (samples)
-};
+#include "data/masks_impl.h"
 
 // ---- sizes --------------------------------------------------------------------------------------------------------
 
@@ -54,8 +44,6 @@ vj_block_size vj_masks_size(const vj_masks *masks, int mask, vj_token_grid grid)
 
 vj_status vj_masks_check(const vj_mask_config *c, vj_token_grid grid)
 {
-    VJ_CHECK(c->truncate == VJ_TRUNCATE_SLOT, VJ_ERR_CONFIG,
-             "mask.truncate: only 'slot' is there; the others come with ranks");
     VJ_CHECK(c->n >= 1 && c->n <= VJ_MAX_MASKS, VJ_ERR_CONFIG, "mask.blocks: %lld masks, between 1 and %d are possible",
              (long long)c->n, VJ_MAX_MASKS);
     VJ_CHECK(grid.t >= 1 && grid.h >= 1 && grid.w >= 1, VJ_ERR_CONFIG, "a clip of %lld x %lld x %lld tokens is empty",
@@ -93,11 +81,12 @@ vj_status vj_masks_create(vj_masks **out, const vj_mask_config *config, uint64_t
     m->samples = samples;
     m->tokens = tokens;
     m->kept = calloc((size_t)tokens, 1);
+    m->rows = calloc((size_t)tokens, sizeof *m->rows);
     m->ctx = calloc((size_t)(samples * tokens), sizeof *m->ctx);
     m->tgt = calloc((size_t)(samples * tokens), sizeof *m->tgt);
     m->K = calloc((size_t)samples, sizeof *m->K);
     m->P = calloc((size_t)samples, sizeof *m->P);
-    if (!m->kept || !m->ctx || !m->tgt || !m->K || !m->P) {
+    if (!m->kept || !m->rows || !m->ctx || !m->tgt || !m->K || !m->P) {
         vj_masks_destroy(&m);
         VJ_FAIL(VJ_ERR_NOMEM, "no memory for masks of %lld samples x %lld tokens", (long long)samples,
                 (long long)tokens);
@@ -112,6 +101,8 @@ void vj_masks_destroy(vj_masks **masks)
     vj_masks *m = *masks;
     if (m == NULL) return;
     free(m->kept);
+    free(m->rows);
+    free(m->fixed);
     free(m->ctx);
     free(m->tgt);
     free(m->K);
@@ -133,77 +124,68 @@ void vj_masks_slot(vj_masks *masks, int64_t step, int64_t slot)
     vj_masks_seed_positions(masks, (uint32_t)seed);
 }
 
-// ---- one sample ---------------------------------------------------------------------------------------------------
-
-typedef struct sample_key { uint64_t g; uint32_t redraw; uint32_t mask; } sample_key;
-
-// A position in [0, room].
-static int64_t draw_position(vj_masks *m, const sample_key *key, uint32_t draw, int64_t room)
-{
-    if (m->config->rng == VJ_MASK_OFFICIAL) return (int64_t)(vj_mt19937_next(&m->positions) % (uint64_t)(room + 1));
-    return (int64_t)vj_rng_below(m->seed, key->g, VJ_TAG_MASK_POSITION, VJ_MASK_DRAWS * key->mask + draw, key->redraw,
-                                 (uint64_t)(room + 1));
-}
-
-static void cut_blocks(vj_masks *m, const sample_key *key, vj_token_grid grid, vj_block_size size)
-{
-    memset(m->kept, 1, (size_t)(grid.t * grid.h * grid.w));
-    for (uint32_t block = 0; block < (uint32_t)m->config->blocks.v[key->mask]; block++) {
-        const int64_t top = draw_position(m, key, 3 * block, grid.h - size.h);
-        const int64_t left = draw_position(m, key, 3 * block + 1, grid.w - size.w);
-        const int64_t start = draw_position(m, key, 3 * block + 2, grid.t - size.t);
-        for (int64_t t = start; t < start + size.t; t++) {
-            uint8_t *row = m->kept + (t * grid.h + top) * grid.w + left;
-            for (int64_t y = 0; y < size.h; y++) memset(row + y * grid.w, 0, (size_t)size.w);
-        }
-    }
-    int64_t duration = (int64_t)((double)grid.t * m->config->max_temporal_keep.v[key->mask]);
-    if (duration < 1) duration = 1;
-    for (int64_t t = duration; t < grid.t; t++) memset(m->kept + t * grid.h * grid.w, 0, (size_t)(grid.h * grid.w));
-}
-
-// Draws until some context is left; the ids of sample b go to ctx[b] and tgt[b].
-static vj_status draw_sample(vj_masks *m, int mask, vj_token_grid grid, vj_block_size size, uint64_t g, int64_t b)
-{
-    const int64_t N = grid.t * grid.h * grid.w;
-    int32_t *ctx = m->ctx + b * N, *tgt = m->tgt + b * N;
-    for (uint32_t redraw = 0; redraw < VJ_MASK_REDRAWS; redraw++) {
-        cut_blocks(m, &(sample_key){ .g = g, .redraw = redraw, .mask = (uint32_t)mask }, grid, size);
-        int64_t K = 0, P = 0;
-        for (int32_t id = 0; id < N; id++) {
-            ctx[K] = tgt[P] = id;
-            K += m->kept[id];
-            P += 1 - m->kept[id];
-        }
-        m->K[b] = K;
-        m->P[b] = P;
-        if (K > 0) return VJ_OK;
-    }
-    VJ_FAIL(VJ_ERR_CONFIG,
-            "mask %d: %lld blocks of %lld x %lld x %lld left no context in %d drawings of a clip of %lld x %lld x %lld "
-            "tokens; lower mask.blocks or mask.spatial_high",
-            mask + 1, (long long)m->config->blocks.v[mask], (long long)size.t, (long long)size.h, (long long)size.w,
-            VJ_MASK_REDRAWS, (long long)grid.t, (long long)grid.h, (long long)grid.w);
-}
-
 // ---- groups -------------------------------------------------------------------------------------------------------
 
-vj_status vj_masks_group(vj_masks *m, vj_token_grid grid, const uint64_t *g, int64_t B, int32_t *ids,
+static vj_status size_at(const vj_masks *m, int mask, vj_token_grid grid, vj_block_size *size)
+{
+    *size = vj_masks_size(m, mask, grid);
+    VJ_CHECK(size->h >= 1 && size->w >= 1, VJ_ERR_CONFIG, "mask %d: a block of %lld x %lld tokens; raise mask.spatial_low", mask + 1,
+             (long long)size->h, (long long)size->w);
+    return VJ_OK;
+}
+
+// With `rank` and the published generator each mask of a group has a place in the stream, which all slots of the rank move on.
+static bool has_streams(const vj_masks *m) { return m->config->rng == VJ_MASK_OFFICIAL && m->config->truncate == VJ_TRUNCATE_RANK; }
+
+vj_status vj_masks_count(vj_masks *m, vj_token_grid grid, const uint64_t *g, int64_t B, vj_mask_cut *cut)
+{
+    const int64_t N = grid.t * grid.h * grid.w;
+    VJ_ASSERT(B >= 1 && N >= 1 && N <= m->tokens);
+    for (int mask = 0; mask < m->config->n; mask++) {
+        vj_block_size size;
+        VJ_TRY(size_at(m, mask, grid, &size));
+        int64_t K = cut->K[mask] > 0 ? cut->K[mask] : N, P = cut->P[mask] > 0 ? cut->P[mask] : N;
+        if (has_streams(m)) cut->positions[mask] = m->positions;
+        for (int64_t b = 0; b < B; b++) {
+            int64_t kept;
+            VJ_TRY(vj_masks_draw(m, mask, grid, size, g ? g[b] : (uint64_t)b, 0, 0, &kept));
+            if (kept < K) K = kept;
+            if (N - kept < P) P = N - kept;
+        }
+        cut->K[mask] = K;
+        cut->P[mask] = P;
+    }
+    return VJ_OK;
+}
+
+vj_status vj_masks_group(vj_masks *m, vj_token_grid grid, const uint64_t *g, int64_t B, vj_mask_cut *cut, int32_t *ids,
                          vj_mask_pair *pairs)
 {
     const vj_mask_config *c = m->config;
     const int64_t N = grid.t * grid.h * grid.w;
     VJ_ASSERT(B >= 1 && B <= m->samples && N >= 1 && N <= m->tokens);
     for (int mask = 0; mask < c->n; mask++) {
-        const vj_block_size size = vj_masks_size(m, mask, grid);
-        VJ_CHECK(size.h >= 1 && size.w >= 1, VJ_ERR_CONFIG,
-                 "mask %d: a block of %lld x %lld tokens; raise mask.spatial_low",
-                 mask + 1, (long long)size.h, (long long)size.w);
-        int64_t K = N, P = N;
+        vj_block_size size;
+        VJ_TRY(size_at(m, mask, grid, &size));
+        int64_t fixed_K = 0, fixed_P = 0, K = N, P = N;
+        if (c->truncate == VJ_TRUNCATE_FIXED) VJ_TRY(vj_masks_fixed(m, mask, grid, &fixed_K, &fixed_P));
+        if (cut && has_streams(m)) m->positions = cut->positions[mask];
         for (int64_t b = 0; b < B; b++) {
-            VJ_TRY(draw_sample(m, mask, grid, size, g ? g[b] : (uint64_t)b, b));
-            if (m->K[b] < K) K = m->K[b];
-            if (m->P[b] < P) P = m->P[b];
+            int64_t kept;
+            VJ_TRY(vj_masks_draw(m, mask, grid, size, g ? g[b] : (uint64_t)b, fixed_K, fixed_P, &kept));
+            vj_masks_list(m, mask, grid, size, m->ctx + b * N, m->tgt + b * N);
+            if (kept < K) K = kept;
+            if (N - kept < P) P = N - kept;
+        }
+        if (cut && has_streams(m)) cut->positions[mask] = m->positions;
+        if (cut) {
+            VJ_ASSERT(cut->K[mask] >= 1 && cut->K[mask] <= K && cut->P[mask] >= 1 && cut->P[mask] <= P);
+            K = cut->K[mask];
+            P = cut->P[mask];
+        }
+        if (c->truncate == VJ_TRUNCATE_FIXED) {
+            K = fixed_K;
+            P = fixed_P;
         }
         if (c->max_keep.v[mask] > 0 && K > c->max_keep.v[mask]) K = c->max_keep.v[mask];
         int32_t *ctx = ids, *tgt = ids + B * K;
@@ -217,31 +199,53 @@ vj_status vj_masks_group(vj_masks *m, vj_token_grid grid, const uint64_t *g, int
     return VJ_OK;
 }
 
-vj_status vj_masks_simulate(const vj_mask_config *config, uint64_t seed, vj_token_grid grid, int64_t B, int64_t steps,
+// The lengths of one step at `grid`: a slot of B samples out of `slots`.
+static vj_status lengths(vj_masks *m, vj_token_grid grid, int64_t step, int64_t B, int64_t slots, uint64_t *g, vj_mask_cut *cut)
+{
+    const vj_mask_config *c = m->config;
+    *cut = (vj_mask_cut){ 0 };
+    vj_masks_slot(m, step, 0);
+    if (c->truncate == VJ_TRUNCATE_FIXED) {
+        for (int mask = 0; mask < c->n; mask++) {
+            vj_block_size size;
+            VJ_TRY(size_at(m, mask, grid, &size));
+            VJ_TRY(vj_masks_fixed(m, mask, grid, &cut->K[mask], &cut->P[mask]));
+        }
+        return VJ_OK;
+    }
+    if (c->truncate != VJ_TRUNCATE_GLOBAL) slots = 1;
+    if (slots * B > VJ_MASK_SIMULATED) slots = B < VJ_MASK_SIMULATED ? VJ_MASK_SIMULATED / B : 1;
+    for (int64_t slot = 0; slot < slots; slot++) {
+        for (int64_t b = 0; b < B; b++) g[b] = (uint64_t)((step * slots + slot) * B + b);
+        vj_masks_slot(m, step, slot);
+        VJ_TRY(vj_masks_count(m, grid, g, B, cut));
+    }
+    for (int mask = 0; mask < c->n; mask++) {
+        if (c->max_keep.v[mask] > 0 && cut->K[mask] > c->max_keep.v[mask]) cut->K[mask] = c->max_keep.v[mask];
+    }
+    return VJ_OK;
+}
+
+vj_status vj_masks_simulate(const vj_mask_config *config, uint64_t seed, vj_token_grid grid, int64_t B, int64_t slots, int64_t steps,
                             vj_mask_counts out[VJ_MAX_MASKS])
 {
     VJ_TRY(vj_masks_check(config, grid));
-    const int64_t N = grid.t * grid.h * grid.w;
     vj_masks *m = NULL;
-    VJ_TRY(vj_masks_create(&m, config, seed, B, N));
-    int32_t *ids = malloc((size_t)(config->n * B * N) * sizeof *ids);
+    VJ_TRY(vj_masks_create(&m, config, seed, 1, grid.t * grid.h * grid.w));
     uint64_t *g = malloc((size_t)B * sizeof *g);
-    vj_status status = ids && g ? VJ_OK : vj_fail(VJ_ERR_NOMEM, "no memory for masks");
+    vj_status status = g ? VJ_OK : vj_fail(VJ_ERR_NOMEM, "no memory for masks");
     memset(out, 0, VJ_MAX_MASKS * sizeof *out);
     for (int64_t step = 0; step < steps && status == VJ_OK; step++) {
-        vj_mask_pair pairs[VJ_MAX_MASKS];
-        for (int64_t b = 0; b < B; b++) g[b] = (uint64_t)(step * B + b);
-        vj_masks_slot(m, step, 0);
-        status = vj_masks_group(m, grid, g, B, ids, pairs);
+        vj_mask_cut cut;
+        status = lengths(m, grid, step, B, slots, g, &cut);
         for (int k = 0; k < config->n && status == VJ_OK; k++) {
-            out[k].mean_K += (double)pairs[k].K / (double)steps;
-            out[k].mean_P += (double)pairs[k].P / (double)steps;
-            out[k].mean_KK += (double)pairs[k].K * (double)pairs[k].K / (double)steps;
-            if (pairs[k].K > out[k].max_K) out[k].max_K = pairs[k].K;
-            if (pairs[k].P > out[k].max_P) out[k].max_P = pairs[k].P;
+            out[k].mean_K += (double)cut.K[k] / (double)steps;
+            out[k].mean_P += (double)cut.P[k] / (double)steps;
+            out[k].mean_KK += (double)cut.K[k] * (double)cut.K[k] / (double)steps;
+            if (cut.K[k] > out[k].max_K) out[k].max_K = cut.K[k];
+            if (cut.P[k] > out[k].max_P) out[k].max_P = cut.P[k];
         }
     }
-    free(ids);
     free(g);
     vj_masks_destroy(&m);
     return status;

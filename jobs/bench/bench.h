@@ -7,6 +7,7 @@
 //   step    a training step against that roof, and against another program's step
 //   loader  samples to clips on one thread, against another program on the same files
 //   collectives  what ranks send each other, against MPI itself
+//   masks   how evenly masks spread a step over ranks: counts, no times (balance.h)
 #ifndef VJ_JOBS_BENCH_BENCH_H
 #define VJ_JOBS_BENCH_BENCH_H
 

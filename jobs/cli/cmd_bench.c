@@ -1,4 +1,4 @@
-// vjepa bench roof|attention|ops|step (loader: cmd_bench_loader.c): figures of speed and memory as ratios of one run.
+// vjepa bench roof|attention|ops|step (the others: cmd_bench_*.c): figures of speed and memory as ratios of one run.
 
 #include <math.h>
 #include <stdio.h>
@@ -414,6 +414,7 @@ static const vj_command subcommands[] = {
     { "step", bench_step, "a step against that roof, and against another program" },
     { "loader", vj_cmd_bench_loader, "samples to clips on one thread, against another program" },
     { "collectives", vj_cmd_bench_collectives, "what ranks send each other, against MPI's own" },
+    { "masks", vj_cmd_bench_masks, "what is left of clips, and how evenly a step spreads over ranks" },
     { 0 },
 };
 

@@ -61,7 +61,7 @@ static vj_status count(const vj_run_config *c, costs *k)
     const int64_t F = longest(&c->data.fpc), side = c->data.crop / c->model.patch;
     const vj_token_grid grid = { F / c->model.tubelet, side, side };
     k->tokens = grid.t * grid.h * grid.w;
-    VJ_TRY(vj_masks_simulate(&c->mask, (uint64_t)c->train.seed, grid, c->mask.group, SIMULATED_STEPS, k->masks));
+    VJ_TRY(vj_masks_simulate(&c->mask, (uint64_t)c->train.seed, grid, c->mask.group, c->train.batch / c->mask.group, SIMULATED_STEPS, k->masks));
     vj_slot_bound bound = { .clips = c->mask.group, .F = F, .height = c->data.crop, .width = c->data.crop, .n_pairs = c->mask.n,
                             .slots = c->train.batch / c->mask.group, .in_backward = c->train.in_backward };
     for (int64_t i = 0; i < c->mask.n; i++) {
@@ -159,9 +159,16 @@ static void print_model(const vj_run_config *c, const costs *k)
 static void print_stage(const vj_run_config *c, const costs *k, int64_t steps)
 {
     printf("clip        %lld frames x %lld px: %lld tokens\n", (long long)longest(&c->data.fpc), (long long)c->data.crop, (long long)k->tokens);
+    char over[96];
+    switch (c->mask.truncate) {
+    case VJ_TRUNCATE_GLOBAL: vj_format(over, sizeof over, "steps of %lld samples", (long long)c->train.batch); break;
+    case VJ_TRUNCATE_FIXED: vj_format(over, sizeof over, "block shapes"); break;
+    case VJ_TRUNCATE_RANK: vj_format(over, sizeof over, "ranks with one slot of %lld each", (long long)c->mask.group); break;
+    default: vj_format(over, sizeof over, "slots of %lld", (long long)c->mask.group);
+    }
     for (int64_t i = 0; i < c->mask.n; i++) {
-        printf("mask %lld      context %.0f tokens, target %.0f (means over slots of %lld; at most %lld and %lld)\n", (long long)i, k->masks[i].mean_K,
-               k->masks[i].mean_P, (long long)c->mask.group, (long long)k->masks[i].max_K, (long long)k->masks[i].max_P);
+        printf("mask %lld      context %.0f tokens, target %.0f (means over %s; at most %lld and %lld)\n", (long long)i, k->masks[i].mean_K,
+               k->masks[i].mean_P, over, (long long)k->masks[i].max_K, (long long)k->masks[i].max_P);
     }
     char step[24], all[24];
     printf("step        %lld samples in %lld slots, %s; %lld steps, %s\n", (long long)c->train.batch,

@@ -32,6 +32,10 @@ vj_status vj_trainer_begin_stage(vj_trainer *t)
                                   .fpc = c->data.fpc, .fps = c->data.fps, .rank = vj_comm_rank(t->ranks.world),
                                   .world = vj_comm_size(t->ranks.world), .threads = (int)c->data.threads, .held_out = false };
     vj_status status = vj_loader_open(&t->loader, &c->data, &c->mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine);
+    if (status == VJ_OK && c->mask.truncate == VJ_TRUNCATE_RANK) {
+        vj_log(VJ_INFO, "train", "mask.truncate=rank: masks are cut over all samples of a rank, of %d now: another number of ranks gives "
+               "another result (with slot, global and fixed it does not)", t->stage.world);
+    }
     // The lead looks at held-out clips alone, all of them.
     vj_loader_stage whole = t->stage;
     whole.rank = 0;

@@ -41,6 +41,7 @@ enum {
     VJ_TAG_RESOLUTION = 0x20010,
     VJ_TAG_MASK_SIZE = 0x30000,       // id = step, draw = 4*mask config + {t, area, ratio}
     VJ_TAG_MASK_POSITION = 0x30001,   // id = global sample index, aux = redraw; draw and config: data/masks.h
+    VJ_TAG_MASK_FIXED = 0x30002,      // id = draw, aux = redraw, draw as for positions; with seed 0: counts of mask.truncate=fixed
     VJ_TAG_INIT = 0x31000,            // + parameter index: initial weights, id = element
     VJ_TAG_HOLD_OUT = 0x32000         // which windows are held out at pack time
 };

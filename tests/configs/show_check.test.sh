@@ -69,6 +69,16 @@ for row in "vitl16 11.0" "vith16 20.0" "vitg16 30.2"; do
   awk -v g="${got:-0}" -v w="$want" 'BEGIN { exit !(g > 0.95 * w && g < 1.05 * w) }' || fails "$name: $got PFLOP a step instead of $want"
 done
 
+# What masks are counted over; over more samples, less is left.
+for row in "slot 2" "global 16" "fixed shapes" "rank one"; do
+  read -r mode what <<< "$row"
+  run 0 config check quickstart device=ref mask.truncate="$mode"
+  grep -qE "^mask 0 .*\(means over .*$what.*; at most" out || { fails "mask.truncate=$mode"; cat out; }
+  cp out "$mode.txt"
+done
+awk '/^mask 0/ { n[FILENAME] = $4 } END { exit !(n["./global.txt"] < n["./slot.txt"] && n["./rank.txt"] == n["./slot.txt"]) }' ./*.txt ||
+  fails "context of slot, global, rank: $(grep -h '^mask 0' ./*.txt)"
+
 for c in pretrain cooldown data checkpoint config parity; do
   run 0 "$c" --help; says out "usage: vjepa $c"
   run 0 help "$c"; says out "usage: vjepa $c"

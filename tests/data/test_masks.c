@@ -34,7 +34,7 @@ static vj_masks *make(const vj_mask_config *config, int64_t samples, int64_t tok
 
 static void group(vj_masks *m, vj_token_grid grid, const uint64_t *g, int64_t B, int32_t *ids, vj_mask_pair *pairs)
 {
-    if (vj_masks_group(m, grid, g, B, ids, pairs) != VJ_OK) fail_msg("%s", vj_error_text());
+    if (vj_masks_group(m, grid, g, B, NULL, ids, pairs) != VJ_OK) fail_msg("%s", vj_error_text());
 }
 
 static void golden_sizes(void **state)
@@ -145,6 +145,29 @@ static void masks_have_their_properties(void **state)
     }
 }
 
+// Blocks shorter than the clip, a context that ends early, frames wider than a word of bits: counts and lists agree.
+static void wide_frames_and_short_blocks(void **state)
+{
+    (void)state;
+    static const vj_token_grid grids[] = { { 7, 5, 130 }, { 4, 30, 64 }, { 9, 3, 65 }, { 1, 2, 200 } };
+    vj_mask_config config = paper(VJ_MASK_PHILOX);
+    config.temporal_low = (vj_float_list){ .n = 2, .v = { 0.1, 0.4 } };
+    config.temporal_high = (vj_float_list){ .n = 2, .v = { 0.7, 0.9 } };
+    config.max_temporal_keep = (vj_float_list){ .n = 2, .v = { 0.8, 0.5 } };
+    config.aspect_low = (vj_float_list){ .n = 2, .v = { 0.1, 0.1 } };
+    vj_masks *m = make(&config, 1, 8192);
+    int32_t *ids = malloc(2 * 8192 * sizeof *ids);
+    for (int64_t step = 0; step < 100; step++) {
+        const vj_token_grid grid = grids[step % 4];
+        vj_mask_pair pairs[2];
+        vj_masks_slot(m, step, 0);
+        group(m, grid, (const uint64_t[1]){ (uint64_t)step }, 1, ids, pairs);
+        for (int k = 0; k < 2; k++) check_pair(&pairs[k], 1, grid.t * grid.h * grid.w, true);
+    }
+    free(ids);
+    vj_masks_destroy(&m);
+}
+
 // Every target of a single sample lies in a union of boxes that reach through time: each frame has the same pattern.
 static void whole_clip_blocks_are_tubes(void **state)
 {
@@ -196,14 +219,35 @@ static void token_counts_agree_with_the_published_means(void **state)
     (void)state;
     vj_mask_counts c[VJ_MAX_MASKS];
     const vj_mask_config config = paper(VJ_MASK_PHILOX);
-    assert_int_equal(vj_masks_simulate(&config, 1, grid16, 1, 3000, c), VJ_OK);
+    assert_int_equal(vj_masks_simulate(&config, 1, grid16, 1, 1, 3000, c), VJ_OK);
     assert_true(fabs(c[0].mean_K / 2048 - 0.384) < 0.008);
     assert_true(fabs(c[1].mean_K / 2048 - 0.190) < 0.008);
-    assert_int_equal(vj_masks_simulate(&config, 1, grid16, 24, 300, c), VJ_OK);
+    assert_int_equal(vj_masks_simulate(&config, 1, grid16, 24, 128, 300, c), VJ_OK);
     assert_true(fabs(c[0].mean_K - 502) < 25 && fabs(c[0].mean_P - 953) < 30);
     assert_true(fabs(c[1].mean_K - 134) < 15 && fabs(c[1].mean_P - 1441) < 25);
     assert_true(c[0].max_K <= 720 && c[1].max_K <= 320);
     assert_true(c[0].mean_KK >= c[0].mean_K * c[0].mean_K);
+}
+
+// What `config check` counts with: over all slots of a step less is left; fixed counts are between those of a group and those of all.
+static void simulation_knows_the_modes(void **state)
+{
+    (void)state;
+    vj_mask_counts slot[VJ_MAX_MASKS], global[VJ_MAX_MASKS], fixed[VJ_MAX_MASKS], rank[VJ_MAX_MASKS];
+    vj_mask_config config = paper(VJ_MASK_PHILOX);
+    assert_int_equal(vj_masks_simulate(&config, 1, grid16, 24, 8, 50, slot), VJ_OK);
+    config.truncate = VJ_TRUNCATE_GLOBAL;
+    assert_int_equal(vj_masks_simulate(&config, 1, grid16, 24, 8, 50, global), VJ_OK);
+    config.truncate = VJ_TRUNCATE_FIXED;
+    assert_int_equal(vj_masks_simulate(&config, 1, grid16, 24, 8, 50, fixed), VJ_OK);
+    config.truncate = VJ_TRUNCATE_RANK;
+    assert_int_equal(vj_masks_simulate(&config, 1, grid16, 24, 8, 50, rank), VJ_OK);
+    for (int k = 0; k < 2; k++) {
+        assert_true(global[k].mean_K < 0.95 * slot[k].mean_K && global[k].mean_P < slot[k].mean_P);
+        assert_true(global[k].max_K < slot[k].max_K && global[k].max_P <= slot[k].max_P);
+        assert_true(fabs(fixed[k].mean_K / slot[k].mean_K - 1) < 0.25 && fixed[k].mean_K > global[k].mean_K);
+        assert_true(rank[k].mean_K == slot[k].mean_K && rank[k].max_P == slot[k].max_P);   // one slot per rank
+    }
 }
 
 static void limits_on_the_context(void **state)
@@ -236,9 +280,6 @@ static void impossible_masks_are_refused(void **state)
     assert_int_equal(vj_masks_check(&config, grid16), VJ_OK);
     assert_int_equal(vj_masks_check(&config, (vj_token_grid){ 8, 2, 2 }), VJ_ERR_CONFIG);   // 0.15 of 4 tokens is none
     assert_non_null(strstr(vj_error_text(), "entry 1, 0.15, cuts no whole token out of 2 x 2"));
-    config.truncate = VJ_TRUNCATE_FIXED;
-    assert_int_equal(vj_masks_check(&config, grid16), VJ_ERR_CONFIG);
-    assert_non_null(strstr(vj_error_text(), "come with ranks"));
     config = paper(VJ_MASK_PHILOX);
     config.spatial_low.v[1] = config.spatial_high.v[1] = 1;
     config.aspect_low.v[1] = config.aspect_high.v[1] = 1;
@@ -254,7 +295,7 @@ static void impossible_masks_are_refused(void **state)
     vj_status status = VJ_OK;
     for (int64_t step = 0; step < 50 && status == VJ_OK; step++) {
         vj_masks_slot(m, step, 0);
-        status = vj_masks_group(m, grid16, (const uint64_t[1]){ 1 }, 1, ids, pairs);
+        status = vj_masks_group(m, grid16, (const uint64_t[1]){ 1 }, 1, NULL, ids, pairs);
     }
     assert_int_equal(status, VJ_ERR_CONFIG);
     assert_non_null(strstr(vj_error_text(), "left no context in 4096 drawings"));
@@ -268,9 +309,11 @@ int main(void)
         cmocka_unit_test(golden_sizes),
         cmocka_unit_test(golden_calls),
         cmocka_unit_test(masks_have_their_properties),
+        cmocka_unit_test(wide_frames_and_short_blocks),
         cmocka_unit_test(whole_clip_blocks_are_tubes),
         cmocka_unit_test(philox_masks_belong_to_the_sample),
         cmocka_unit_test(token_counts_agree_with_the_published_means),
+        cmocka_unit_test(simulation_knows_the_modes),
         cmocka_unit_test(limits_on_the_context),
         cmocka_unit_test(impossible_masks_are_refused),
     };
