@@ -1,10 +1,13 @@
 #include "runtime/base/clock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "runtime/base/str.h"
 
 static double seconds_of(clockid_t id)
 {
@@ -59,4 +62,41 @@ int64_t vj_peak_rss_bytes(void)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return (int64_t)usage.ru_maxrss * 1024;
+}
+
+// The number in a file behind a line's first word ("" for a line that is a number); 0 when there is none ("max").
+static int64_t number_in(const char *path, const char *word)
+{
+    FILE *f = fopen(path, "re");
+    char line[256];
+    int64_t found = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        if (vj_str_starts(line, word)) found = strtoll(line + strlen(word), NULL, 10);
+    }
+    if (f) fclose(f);
+    return found;
+}
+
+int64_t vj_memory_available(void)
+{
+    int64_t bytes = number_in("/proc/meminfo", "MemAvailable:") * 1024;
+    char group[512] = "", path[640], text[600];
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    while (f && fgets(text, sizeof text, f)) sscanf(text, "0::%511s", group);
+    if (f) fclose(f);
+    for (;;) {
+        vj_format(path, sizeof path, "/sys/fs/cgroup%s/memory.max", strcmp(group, "/") == 0 ? "" : group);
+        int64_t limit = number_in(path, "");
+        if (limit > 0) {   // what all of the group hold already is gone from it; files in memory can be given back
+            vj_format(path, sizeof path, "/sys/fs/cgroup%s/memory.stat", strcmp(group, "/") == 0 ? "" : group);
+            limit -= number_in(path, "anon ");
+            if (limit < 1) limit = 1;
+        }
+        if (limit > 0 && (bytes == 0 || limit < bytes)) bytes = limit;
+        char *slash = strrchr(group, '/');
+        if (!slash) break;
+        *slash = '\0';
+    }
+    const int64_t old_limit = number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes", "");
+    return old_limit > 0 && (bytes == 0 || old_limit < bytes) ? old_limit : bytes;
 }

@@ -1,4 +1,4 @@
-// Time: monotonic for measuring, wall for people.
+// Time: monotonic for measuring, wall for people; and memory of this process.
 #ifndef VJ_RUNTIME_BASE_CLOCK_H
 #define VJ_RUNTIME_BASE_CLOCK_H
 
@@ -11,5 +11,7 @@ void vj_wall_text(char out[32]);        // "2026-03-01T12:00:00Z"
 void vj_wall_compact(char out[20]);     // "20260301-120000"
 void vj_duration_text(char out[32], double seconds);   // "3 min 12 s", "41.2 s", "2 h 05 min"
 int64_t vj_peak_rss_bytes(void);
+// Memory that a process can have more without pushing others out, within the limits of its cgroups; 0: not known.
+int64_t vj_memory_available(void);
 
 #endif

@@ -13,6 +13,7 @@ static const struct { const char *name, *values, *meaning; } known[] = {
     { "VJ_CPU", "portable|avx2|avx512", "lowers the choice of kernels; never above what the CPU has" },
     { "VJ_FAULT", NULL, NULL },         // runtime/base/fault.h
     { "VJ_FAULT_TRACE", NULL, NULL },
+    { "VJ_FAULT_DISK", NULL, NULL },
     { "VJ_BUILD", NULL, NULL },         // set by the tests: their build folder
 };
 enum { KNOWN = sizeof known / sizeof known[0] };

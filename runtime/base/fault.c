@@ -13,13 +13,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/base/str.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool active;
 static char wanted[64];
 static int64_t wanted_count;
-static bool kills, breaks;
+static bool kills, breaks, halves;
 static atomic_int_fast64_t reached;
 static int trace = -1;
 
@@ -32,12 +33,17 @@ static char read_part[256];
 static bool read_on;          // N+: all after it too
 static atomic_int_fast64_t reads;
 
+// The slow disk.
+static double disk_rate;      // bytes/s; 0: as it is
+static double disk_free_at;   // when the writes so far are done
+static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER;
+
 enum { SLOW_PIECE = 1 << 16 };   // bytes of one slow read
 
 static void malformed(const char *text)
 {
-    fprintf(stderr, "vjepa: error: VJ_FAULT=%s: expected kill@POINT:N, fail@POINT:N, bug@POINT:N or HOW@read[PART]:N with N from 1 "
-            "(HOW: eio, estale, eagain, etimedout, eintr, short, slow, stall, stallSECONDS)\n", text);
+    fprintf(stderr, "vjepa: error: VJ_FAULT=%s: expected kill@POINT:N, fail@POINT:N, bug@POINT:N, short@pwrite:N or HOW@read[PART]:N with N "
+            "from 1 (HOW: eio, estale, eagain, etimedout, eintr, short, slow, stall, stallSECONDS)\n", text);
     _exit(2);
 }
 
@@ -87,8 +93,9 @@ static void parse_fault(const char *fault)
     read_how = NOT_READS;
     kills = vj_str_starts(fault, "kill@");
     breaks = vj_str_starts(fault, "bug@");
-    const char *point = fault + (breaks ? 4 : 5), *colon = strrchr(fault, ':');
-    if ((!kills && !breaks && !vj_str_starts(fault, "fail@")) || !colon || colon - point < 1 || (size_t)(colon - point) >= sizeof wanted ||
+    halves = vj_str_starts(fault, "short@pwrite:");
+    const char *point = fault + (breaks ? 4 : halves ? 6 : 5), *colon = strrchr(fault, ':');
+    if ((!kills && !breaks && !halves && !vj_str_starts(fault, "fail@")) || !colon || colon - point < 1 || (size_t)(colon - point) >= sizeof wanted ||
         !vj_parse_i64(colon + 1, &wanted_count) || wanted_count < 1) {
         malformed(fault);
     }
@@ -99,8 +106,12 @@ static void parse_fault(const char *fault)
 
 static void parse(void)
 {
-    const char *fault = getenv("VJ_FAULT"), *file = getenv("VJ_FAULT_TRACE");
+    const char *fault = getenv("VJ_FAULT"), *file = getenv("VJ_FAULT_TRACE"), *rate = getenv("VJ_FAULT_DISK");
     if (fault && *fault) parse_fault(fault);
+    if (rate && *rate && (!vj_parse_f64(rate, &disk_rate) || !(disk_rate > 0))) {
+        fprintf(stderr, "vjepa: error: VJ_FAULT_DISK=%s: bytes a second were expected\n", rate);
+        _exit(2);
+    }
     if (file && *file) {
         trace = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (trace < 0) {   // a trace that is silently empty would let a test pass
@@ -150,6 +161,25 @@ static void sleep_for(double seconds)
 {
     const struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
     nanosleep(&t, NULL);
+}
+
+bool vj_fault_short(void) { return halves; }
+
+void vj_fault_disk_set(double bytes_per_second)
+{
+    pthread_once(&once, parse);
+    disk_rate = bytes_per_second;
+}
+
+void vj_fault_written(size_t bytes)
+{
+    if (disk_rate <= 0) return;
+    pthread_mutex_lock(&disk);
+    const double now = vj_now();
+    disk_free_at = (disk_free_at > now ? disk_free_at : now) + (double)bytes / disk_rate;
+    const double wait = disk_free_at - now;
+    pthread_mutex_unlock(&disk);
+    sleep_for(wait);
 }
 
 ssize_t vj_fault_pread(int fd, void *data, size_t bytes, off_t offset, const char *path)

@@ -47,7 +47,9 @@ vj_status vj_io_open_read(int *fd, const char *path)
 
 vj_status vj_io_pwrite(int fd, const void *data, size_t bytes, off_t offset, const char *path)
 {
-    if (vj_fault_point("pwrite", path)) return io_error("write", path, ENOSPC);
+    const size_t all = bytes;
+    const bool full = vj_fault_point("pwrite", path);
+    if (full) bytes = vj_fault_short() ? bytes / 2 : 0;
     const char *p = data;
     while (bytes > 0) {
         const size_t part = bytes < ((size_t)1 << 30) ? bytes : (size_t)1 << 30;
@@ -58,6 +60,8 @@ vj_status vj_io_pwrite(int fd, const void *data, size_t bytes, off_t offset, con
         offset += n;
         bytes -= (size_t)n;
     }
+    if (full) return io_error("write", path, ENOSPC);
+    vj_fault_written(all);
     return VJ_OK;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/base/env.h"
 #include "tests/support/scratch.h"
 
@@ -95,6 +96,55 @@ static void a_failure_leaves_no_rest(void **state)
         expect_content(points[i].after ? "new" : "old");
         assert_int_equal(files_in(dir), 1);
     }
+    assert_int_equal(WEXITSTATUS(write_under("short@pwrite:1")), 74);
+    expect_content("old");
+    assert_int_equal(files_in(dir), 1);
+}
+
+// Half of a write comes to the disk before it is full.
+static void a_short_write_leaves_half(void **state)
+{
+    char path[4200];
+    vj_path_join(path, sizeof path, *state, "half");
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        setenv("VJ_FAULT", "short@pwrite:2", 1);
+        int fd = -1;
+        if (vj_io_create(&fd, path) != VJ_OK || vj_io_pwrite(fd, "abcd", 4, 0, path) != VJ_OK) _exit(98);
+        _exit(vj_status_exit_code(vj_io_pwrite(fd, "efgh", 4, 4, path)));
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 74);
+    FILE *f = fopen(path, "r");
+    char text[16] = "";
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof text, f));
+    fclose(f);
+    assert_string_equal(text, "abcdef");
+}
+
+static void a_slow_disk_takes_its_time(void **state)
+{
+    char path[4200];
+    vj_path_join(path, sizeof path, *state, "slow");
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        setenv("VJ_FAULT_DISK", "10000", 1);
+        int fd = -1;
+        const double began = vj_now();
+        static const char data[1000];
+        if (vj_io_create(&fd, path) != VJ_OK) _exit(98);
+        for (int i = 0; i < 2; i++) {
+            if (vj_io_pwrite(fd, data, sizeof data, 1000 * i, path) != VJ_OK) _exit(97);
+        }
+        _exit(vj_now() - began >= 0.2 ? 0 : 1);   // never faster than that; slower is the machine's affair
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void only_the_nth_time_and_point(void **state)
@@ -111,7 +161,7 @@ static void only_the_nth_time_and_point(void **state)
 static void malformed_ones_end_with_2(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "kill", "kill@", "kill@pwrite", "kill@pwrite:0", "kill@pwrite:x", "kill@:1", "die@pwrite:1", "eio@read", "eio@read:0", "eio@read[]:1",
+    static const char *const bad[] = { "kill", "kill@", "kill@pwrite", "kill@pwrite:0", "kill@pwrite:x", "kill@:1", "die@pwrite:1", "short@fsync:1", "eio@read", "eio@read:0", "eio@read[]:1",
                                        "eio@read[a:1", "eio@reads:1", "stallx@read:1", "enoent@read:1", "short@read:1++" };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const int status = write_under(bad[i]);
@@ -182,6 +232,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kill_leaves_old_or_new),
         cmocka_unit_test(a_failure_leaves_no_rest),
+        cmocka_unit_test(a_short_write_leaves_half),
+        cmocka_unit_test(a_slow_disk_takes_its_time),
         cmocka_unit_test(only_the_nth_time_and_point),
         cmocka_unit_test(malformed_ones_end_with_2),
         cmocka_unit_test(a_trace_that_cannot_be_written_ends_with_2),
