@@ -21,10 +21,10 @@ typedef struct vj_state_part {
     const vj_layout *layout;
     const vj_tensor *shards;      // n_units flat tensors
     const int64_t *begin;         // n_units: where each shard starts in its unit
-    // NULL, or where the elements come from instead of the shards' memory (the shards then only say how many): writes
-    // [first, first + count) of unit `unit` to `out`. For states that are never whole in memory.
+    // NULL, or where the elements come from instead of the shards' memory (the shards then only say how many, and of which
+    // type): writes [first, first + count) of unit `unit` to `out`. For states that are never whole in memory.
     vj_status (*fill)(void *context, const struct vj_state_part *part, int unit, int64_t first, int64_t count,
-                      float *out);
+                      void *out);
     void *fill_context;
 } vj_state_part;
 
@@ -72,15 +72,20 @@ const vj_layout *vj_checkpoint_layout(const vj_checkpoint *c, const char *networ
 bool vj_checkpoint_has(const vj_checkpoint *c, const char *network, vj_state_kind kind);
 // File `index` of the checkpoint besides its manifest; NULL behind the last.
 const char *vj_checkpoint_file(const vj_checkpoint *c, int64_t index, int64_t *bytes);
-// Reads each part's intervals (by interval intersection over the shards), verifies checksums, uploads. Names, shapes
+// Reads each part's intervals (by interval intersection over the shards; at most a piece of VJ_CKPT_PIECE bytes more at either end
+// of each), verifies checksums, uploads. Names, shapes
 // and units must match the layouts; the first difference is named (VJ_ERR_CONFIG). Floats are converted to the device's
 // real.
 vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts, int n_parts,
                              vj_stream *st) VJ_MUST_CHECK;
+int64_t vj_checkpoint_bytes_read(void);   // of payload, by all loads and checks of this process so far
 // Reads one parameter (official name with its network, "encoder.blocks.0.attn.qkv.weight") as float32, host. Its bytes
 // are not checked: whoever takes single parameters from a foreign place calls vj_checkpoint_verify first.
 vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_state_kind kind, float *out,
                                    int64_t count) VJ_MUST_CHECK;
+// Writes the checkpoint again as the directory `out`, which is not there yet, in the files that `ranks` ranks would have written; state
+// and hash stay. All bytes of the source are checked first. Memory: a block of VJ_CKPT_BLOCK bytes and the manifest.
+vj_status vj_checkpoint_reshard(const vj_checkpoint *from, const char *out, int64_t ranks) VJ_MUST_CHECK;
 
 // `vjepa checkpoint hash` (contracts 4): the hex digest; with `lines` not NULL also the hashed lines. All bytes are
 // checked first: VJ_ERR_CHECKPOINT instead of the hash of a damaged state.

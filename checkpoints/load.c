@@ -2,6 +2,7 @@
 // wrote a unit, each part takes the elements it needs.
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,35 +229,58 @@ static vj_status open_checked(const vj_checkpoint *c, const vj_shard_file *f, in
     return damaged(vj_io_open_read(fd, path));
 }
 
-// Hands each block of an interval to `fn` (NULL: only checks).
+static atomic_int_fast64_t bytes_read;
+int64_t vj_checkpoint_bytes_read(void) { return atomic_load(&bytes_read); }
+
+static vj_status damaged_bytes(const vj_checkpoint *c, const char *path, const vj_interval *v, int64_t from, int64_t to)
+{
+    VJ_FAIL(VJ_ERR_CHECKPOINT, "%s: %s/%s of unit %s is damaged (bytes %lld to %lld do not fit their checksum)", path, v->network,
+            vj_state_kind_names[v->kind], vj_checkpoint_layout(c, v->network)->units[v->unit].name, (long long)(v->offset + from),
+            (long long)(v->offset + to));
+}
+
+// `at`: bytes of the interval in front of the block, a multiple of a piece.
+static vj_status check_pieces(const vj_checkpoint *c, const vj_shard_file *f, const vj_interval *v, const char *path, const char *block,
+                              int64_t at, int64_t bytes)
+{
+    for (int64_t k = 0; k < bytes; k += VJ_CKPT_PIECE) {
+        const int64_t n = bytes - k < VJ_CKPT_PIECE ? bytes - k : VJ_CKPT_PIECE;
+        if (vj_xxh64(block + k, (size_t)n) == f->pieces[v->first_piece + (at + k) / VJ_CKPT_PIECE]) continue;
+        return damaged_bytes(c, path, v, at + k, at + k + n);
+    }
+    return VJ_OK;
+}
+
+// Hands each block of an interval that holds elements [low, high) of the unit to `fn` (NULL: only checks), and maybe some beside them.
 typedef vj_status (*block_fn)(void *context, const void *data, int64_t first, int64_t count);
 
-static vj_status read_interval(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_interval *v,
+static vj_status read_interval(const vj_checkpoint *c, const vj_shard_file *f, int fd, const vj_interval *v, int64_t low, int64_t high,
                                block_fn fn, void *context)
 {
-    const size_t size = vj_dtype_size(f->dtype);
-    const int64_t per_block = (int64_t)(VJ_CKPT_BLOCK / size), n = v->end - v->begin;
+    const int64_t size = (int64_t)vj_dtype_size(f->dtype), n = v->end - v->begin;
+    const int64_t per_block = VJ_CKPT_BLOCK / size, per_piece = VJ_CKPT_PIECE / size;
+    const bool whole = v->first_piece < 0 || (low <= v->begin && high >= v->end);
+    const int64_t from = whole || low <= v->begin ? 0 : (low - v->begin) / per_piece * per_piece;
+    int64_t to = whole || high >= v->end ? n : (high - v->begin + per_piece - 1) / per_piece * per_piece;
+    if (to > n) to = n;
     char path[640];
     vj_path_join(path, sizeof path, c->path, f->name);
     void *block = malloc(VJ_CKPT_BLOCK);
     VJ_CHECK(block != NULL, VJ_ERR_NOMEM, "no memory to read %s", path);
     vj_block_hash h = { 0 };
     vj_status status = VJ_OK;
-    for (int64_t first = 0; first < n && status == VJ_OK; first += per_block) {
-        const int64_t count = n - first < per_block ? n - first : per_block;
-        const off_t at = (off_t)(v->offset + first * (int64_t)size);
-        status = damaged(vj_io_pread(fd, block, (size_t)count * size, at, path));
+    for (int64_t first = from; first < to && status == VJ_OK; first += per_block) {
+        const int64_t count = to - first < per_block ? to - first : per_block;
+        status = damaged(vj_io_pread(fd, block, (size_t)(count * size), (off_t)(v->offset + first * size), path));
         if (status != VJ_OK) break;
-        vj_block_hash_add(&h, block, (size_t)count * size);
-        if (fn) status = fn(context, block, v->begin + first, count);
+        atomic_fetch_add(&bytes_read, count * size);
+        if (whole) vj_block_hash_add(&h, block, (size_t)(count * size));
+        else status = check_pieces(c, f, v, path, block, first * size, count * size);
+        if (fn && status == VJ_OK) status = fn(context, block, v->begin + first, count);
     }
     free(block);
     VJ_TRY(status);
-    VJ_CHECK(vj_block_hash_end(&h) == v->checksum, VJ_ERR_CHECKPOINT,
-             "%s: %s/%s of unit %s is damaged (bytes %lld to %lld do not fit their checksum)", path, v->network,
-             vj_state_kind_names[v->kind], vj_checkpoint_layout(c, v->network)->units[v->unit].name,
-             (long long)v->offset, (long long)(v->offset + n * (int64_t)size));
-    return VJ_OK;
+    return whole && vj_block_hash_end(&h) != v->checksum ? damaged_bytes(c, path, v, 0, n * size) : VJ_OK;
 }
 
 vj_status vj_checkpoint_check(const vj_checkpoint *c)
@@ -266,7 +290,8 @@ vj_status vj_checkpoint_check(const vj_checkpoint *c)
         VJ_TRY(open_checked(c, &c->shards[k], &fd));
         vj_status status = VJ_OK;
         for (int64_t i = 0; i < c->shards[k].n && status == VJ_OK; i++) {
-            status = read_interval(c, &c->shards[k], fd, &c->shards[k].intervals[i], NULL, NULL);
+            const vj_interval *v = &c->shards[k].intervals[i];
+            status = read_interval(c, &c->shards[k], fd, v, v->begin, v->end, NULL, NULL);
         }
         vj_io_close(&fd);
         VJ_TRY(status);
@@ -338,10 +363,24 @@ static vj_status load_part(const vj_checkpoint *c, const vj_shard_file *f, int f
         const int64_t begin = part->begin[v->unit], end = begin + vj_count(&part->shards[v->unit]);
         if (v->end <= begin || v->begin >= end) continue;
         taker t = { &part->shards[v->unit], begin, 0, f->dtype, st };
-        VJ_TRY(read_interval(c, f, fd, v, take, &t));
+        VJ_TRY(read_interval(c, f, fd, v, begin, end, take, &t));
         *taken += t.taken;
     }
     return VJ_OK;
+}
+
+// A rank that needs nothing of a shard does not open it: another one does, and says what is wrong with it.
+static bool needs(const vj_shard_file *f, const vj_state_part *parts, int n_parts)
+{
+    for (int p = 0; p < n_parts; p++) {
+        for (int64_t i = 0; i < f->n; i++) {
+            const vj_interval *v = &f->intervals[i];
+            if (v->kind != parts[p].kind || strcmp(v->network, parts[p].network) != 0) continue;
+            const int64_t begin = parts[p].begin[v->unit], end = begin + vj_count(&parts[p].shards[v->unit]);
+            if (v->end > begin && v->begin < end) return true;
+        }
+    }
+    return false;
 }
 
 vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts, int n_parts, vj_stream *st)
@@ -354,6 +393,7 @@ vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts,
     int64_t taken = 0, wanted = 0;
     for (int64_t k = 0; k < c->n_shards; k++) {
         int fd = -1;
+        if (!needs(&c->shards[k], parts, n_parts)) continue;
         VJ_TRY(open_checked(c, &c->shards[k], &fd));
         vj_status status = VJ_OK;
         for (int p = 0; p < n_parts && status == VJ_OK; p++) {
@@ -370,24 +410,35 @@ vj_status vj_checkpoint_load(const vj_checkpoint *c, const vj_state_part *parts,
     return VJ_OK;
 }
 
-// Elements [low, high) of the interval's unit, as float32.
-static vj_status read_slice(const vj_checkpoint *c, const vj_shard_file *f, const vj_interval *v, int64_t low,
-                            int64_t high, float *out)
+// Elements [low, high) of the interval's unit, in the file's type.
+static vj_status read_slice(const vj_checkpoint *c, const vj_shard_file *f, const vj_interval *v, int64_t low, int64_t high, void *out)
 {
-    const size_t size = vj_dtype_size(f->dtype), bytes = (size_t)(high - low) * size;
+    const size_t size = vj_dtype_size(f->dtype);
     char path[640];
     int fd = -1;
     vj_path_join(path, sizeof path, c->path, f->name);
-    void *raw = malloc(bytes);
-    VJ_CHECK(raw != NULL, VJ_ERR_NOMEM, "no memory to read %s", path);
     vj_status status = vj_io_open_read(&fd, path);
-    if (status == VJ_OK) {
-        status = vj_io_pread(fd, raw, bytes, (off_t)(v->offset + (low - v->begin) * (int64_t)size), path);
-    }
-    if (status == VJ_OK) status = vj_convert(out, VJ_F32, raw, f->dtype, high - low);
+    if (status == VJ_OK) status = vj_io_pread(fd, out, (size_t)(high - low) * size, (off_t)(v->offset + (low - v->begin) * (int64_t)size), path);
     vj_io_close(&fd);
-    free(raw);
     return damaged(status);
+}
+
+vj_status vj_checkpoint_read_elements(const vj_checkpoint *c, const char *network, vj_state_kind kind, int unit, int64_t first,
+                                      int64_t count, void *out)
+{
+    int64_t taken = 0;
+    for (int64_t k = 0; k < c->n_shards; k++) {
+        const size_t size = vj_dtype_size(c->shards[k].dtype);
+        for (int64_t i = 0; i < c->shards[k].n; i++) {
+            const vj_interval *v = &c->shards[k].intervals[i];
+            const int64_t low = v->begin > first ? v->begin : first, high = v->end < first + count ? v->end : first + count;
+            if (v->kind != kind || v->unit != unit || strcmp(v->network, network) != 0 || low >= high) continue;
+            VJ_TRY(read_slice(c, &c->shards[k], v, low, high, (char *)out + (size_t)(low - first) * size));
+            taken += high - low;
+        }
+    }
+    VJ_CHECK(taken == count, VJ_ERR_CHECKPOINT, "%s: holds %lld of %lld elements of %s", c->path, (long long)taken, (long long)count, network);
+    return VJ_OK;
 }
 
 vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_state_kind kind, float *out,
@@ -404,20 +455,14 @@ vj_status vj_checkpoint_read_param(const vj_checkpoint *c, const char *name, vj_
     const vj_param *q = &l->params[p];
     VJ_CHECK(q->count == count, VJ_ERR_BUG, "%s has %lld elements, %lld were asked for", name, (long long)q->count,
              (long long)count);
-    int64_t taken = 0;
-    for (int64_t k = 0; k < c->n_shards; k++) {
-        for (int64_t i = 0; i < c->shards[k].n; i++) {
-            const vj_interval *v = &c->shards[k].intervals[i];
-            const int64_t low = v->begin > q->offset ? v->begin : q->offset;
-            const int64_t high = v->end < q->offset + count ? v->end : q->offset + count;
-            if (v->kind != kind || v->unit != q->unit || strcmp(v->network, network) != 0 || low >= high) continue;
-            VJ_TRY(read_slice(c, &c->shards[k], v, low, high, out + (low - q->offset)));
-            taken += high - low;
-        }
-    }
-    VJ_CHECK(taken == count, VJ_ERR_CHECKPOINT, "%s: holds %lld of %lld elements of %s", c->path, (long long)taken,
-             (long long)count, name);
-    return VJ_OK;
+    const vj_dtype type = c->shards[0].dtype;
+    if (type == VJ_F32) return vj_checkpoint_read_elements(c, network, kind, q->unit, q->offset, count, out);
+    void *raw = malloc((size_t)count * vj_dtype_size(type));
+    VJ_CHECK(raw != NULL, VJ_ERR_NOMEM, "no memory to read %s", name);
+    vj_status status = vj_checkpoint_read_elements(c, network, kind, q->unit, q->offset, count, raw);
+    if (status == VJ_OK) status = vj_convert(out, VJ_F32, raw, type, count);
+    free(raw);
+    return status;
 }
 
 // Bytes that are there and wrong are a failed verification; a file that cannot be read is a storage error.

@@ -24,6 +24,12 @@ void vj_block_hash_add(vj_block_hash *h, const void *block, size_t bytes)
 
 uint64_t vj_block_hash_end(vj_block_hash *h) { return vj_xxh64(h->hashes, (size_t)h->n * sizeof h->hashes[0]); }
 
+int64_t vj_pieces_of(const vj_shard_file *shard, const vj_interval *v)
+{
+    const int64_t bytes = (v->end - v->begin) * (int64_t)vj_dtype_size(shard->dtype);
+    return bytes <= VJ_CKPT_PIECE ? 0 : (bytes + VJ_CKPT_PIECE - 1) / VJ_CKPT_PIECE;
+}
+
 static int by_offset(const void *a, const void *b)
 {
     const vj_h5_range *x = a, *y = b;
@@ -72,6 +78,15 @@ static void put_layout(vj_json_writer *w, const vj_layout *l)
     vj_json_end_object(w);
 }
 
+// 16 hexadecimal digits for each.
+static void put_pieces(vj_json_writer *w, const uint64_t *pieces, int64_t n)
+{
+    vj_str text = { 0 };
+    for (int64_t i = 0; i < n; i++) vj_str_printf(&text, "%016llx", (unsigned long long)pieces[i]);
+    vj_json_put_text(w, "pieces", vj_str_text(&text));
+    vj_str_free(&text);
+}
+
 static void put_shard(vj_json_writer *w, const vj_shard_file *f)
 {
     char hex[65];
@@ -92,6 +107,7 @@ static void put_shard(vj_json_writer *w, const vj_shard_file *f)
         vj_json_put_i64(w, "end", v->end);
         vj_json_put_i64(w, "offset", v->offset);
         vj_json_put_hex(w, "xxh64", v->checksum);
+        if (v->first_piece >= 0) put_pieces(w, f->pieces + v->first_piece, vj_pieces_of(f, v));
         vj_json_end_object(w);
     }
     vj_json_end_array(w);
@@ -228,7 +244,30 @@ static vj_status read_layouts(vj_checkpoint *c, const vj_json *b)
     return VJ_OK;
 }
 
-static vj_status read_interval(const vj_checkpoint *c, const vj_shard_file *f, const vj_json *o, vj_interval *v)
+// Appended to the shard's list; absent in older checkpoints.
+static vj_status read_pieces(vj_shard_file *f, const vj_json *o, vj_interval *v)
+{
+    v->first_piece = -1;
+    if (!vj_json_get(o, "pieces")) return VJ_OK;
+    const char *text = NULL;
+    VJ_TRY(vj_json_text(o, "pieces", &text));
+    const int64_t n = vj_pieces_of(f, v);
+    const size_t digits = strlen(text);
+    VJ_CHECK(n > 0 && digits == 16 * (size_t)n && strspn(text, "0123456789abcdef") == digits, VJ_ERR_CHECKPOINT,
+             "an interval's checksums of pieces are unreadable");
+    uint64_t *more = realloc(f->pieces, (size_t)(f->n_pieces + n) * sizeof *more);
+    VJ_CHECK(more != NULL, VJ_ERR_NOMEM, "no memory for a manifest");
+    f->pieces = more;
+    v->first_piece = f->n_pieces;
+    for (int64_t i = 0; i < n; i++) {
+        char one[17] = "";
+        memcpy(one, text + 16 * i, 16);
+        f->pieces[f->n_pieces++] = strtoull(one, NULL, 16);
+    }
+    return VJ_OK;
+}
+
+static vj_status read_interval(const vj_checkpoint *c, vj_shard_file *f, const vj_json *o, vj_interval *v)
 {
     const char *kind = NULL;
     int64_t unit = 0;
@@ -250,14 +289,14 @@ static vj_status read_interval(const vj_checkpoint *c, const vj_shard_file *f, c
                  v->offset <= f->bytes &&
                  (v->end - v->begin) * (int64_t)vj_dtype_size(f->dtype) <= f->bytes - v->offset,
              VJ_ERR_CHECKPOINT, "an interval of unit %s lies outside its unit or file", l->units[unit].name);
-    return VJ_OK;
+    return read_pieces(f, o, v);
 }
 
 static vj_status read_shards(vj_checkpoint *c, const vj_json *b)
 {
     const vj_json *list = vj_json_get(b, "shards");
     const int64_t n = vj_json_count(list);
-    VJ_CHECK(n >= 1 && n <= 65536, VJ_ERR_CHECKPOINT, "no shards");
+    VJ_CHECK(n >= 1 && n <= VJ_CKPT_MOST_SHARDS, VJ_ERR_CHECKPOINT, "no shards");
     c->shards = calloc((size_t)n, sizeof *c->shards);
     VJ_CHECK(c->shards != NULL, VJ_ERR_NOMEM, "no memory for a manifest");
     c->n_shards = n;   // counted at once: what is half read when an error comes is freed with the rest
@@ -273,6 +312,7 @@ static vj_status read_shards(vj_checkpoint *c, const vj_json *b)
         f->dtype = strcmp(dtype, vj_dtype_name(VJ_F64)) == 0 ? VJ_F64 : VJ_F32;
         VJ_CHECK(strcmp(dtype, vj_dtype_name(f->dtype)) == 0, VJ_ERR_CHECKPOINT, "%s: elements of type %.20s", f->name,
                  dtype);
+        VJ_CHECK(f->dtype == c->shards[0].dtype, VJ_ERR_CHECKPOINT, "%s: another type than the shards before it", f->name);
         VJ_CHECK(strlen(hex) == 64 && strspn(hex, "0123456789abcdef") == 64 && f->bytes >= 0, VJ_ERR_CHECKPOINT,
                  "a shard's digest is unreadable");
         for (int i = 0; i < 32; i++) {
@@ -403,7 +443,10 @@ void vj_checkpoint_destroy(vj_checkpoint **checkpoint)
 {
     vj_checkpoint *c = *checkpoint;
     if (!c) return;
-    for (int64_t i = 0; i < c->n_shards; i++) free(c->shards[i].intervals);
+    for (int64_t i = 0; i < c->n_shards; i++) {
+        free(c->shards[i].intervals);
+        free(c->shards[i].pieces);
+    }
     free(c->shards);
     for (int i = 0; i < 2; i++) vj_layout_destroy(&c->layouts[i]);
     free(c->config_yaml);

@@ -107,25 +107,60 @@ fail:
     return status;
 }
 
-// From the device through one block of host memory.
-static vj_status write_interval(vj_saver *s, int fd, const char *path, const vj_state_part *state, int unit,
+// Elements [first, first + count) of a unit's shard in host memory: where they lie, or through one block.
+static vj_status stage(vj_saver *s, const vj_state_part *state, int unit, int64_t first, int64_t count, const void **out)
+{
+    *out = s->block;
+    if (state->fill) return state->fill(state->fill_context, state, unit, state->begin[unit] + first, count, s->block);
+    const vj_tensor part = vj_rows(&state->shards[unit], first, count);
+    if (!s->st) {
+        *out = part.data;
+        return VJ_OK;
+    }
+    VJ_TRY(vj_copy_to_host(s->st, s->block, part.data, vj_tensor_bytes(&part)));
+    return vj_stream_sync(s->st);
+}
+
+// Checksums of the pieces of a block: blocks are whole pieces but for an interval's last one.
+static void add_pieces(vj_shard_file *shard, const char *block, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += VJ_CKPT_PIECE) {
+        const size_t n = bytes - at < VJ_CKPT_PIECE ? bytes - at : VJ_CKPT_PIECE;
+        shard->pieces[shard->n_pieces++] = vj_xxh64(block + at, n);
+    }
+}
+
+static vj_status make_piece_room(vj_shard_file *shard, vj_interval *v)
+{
+    const int64_t n = vj_pieces_of(shard, v);
+    v->first_piece = -1;
+    if (n == 0) return VJ_OK;
+    uint64_t *more = realloc(shard->pieces, (size_t)(shard->n_pieces + n) * sizeof *more);
+    VJ_CHECK(more != NULL, VJ_ERR_NOMEM, "no memory for a checkpoint");
+    shard->pieces = more;
+    v->first_piece = shard->n_pieces;
+    return VJ_OK;
+}
+
+static vj_status write_interval(vj_saver *s, vj_shard_file *shard, int fd, const char *path, const vj_state_part *state, int unit,
                                 vj_interval *v)
 {
     const vj_tensor *t = &state->shards[unit];
     const size_t size = vj_dtype_size(t->dtype);
     const int64_t per_block = (int64_t)(VJ_CKPT_BLOCK / size), n = vj_count(t);
     vj_block_hash h = { 0 };
+    VJ_TRY(make_piece_room(shard, v));
     for (int64_t first = 0; first < n; first += per_block) {
         const int64_t count = n - first < per_block ? n - first : per_block;
-        if (state->fill) {
-            VJ_TRY(state->fill(state->fill_context, state, unit, state->begin[unit] + first, count, s->block));
-        } else {
-            const vj_tensor part = vj_rows(t, first, count);
-            VJ_TRY(vj_copy_to_host(s->st, s->block, part.data, (size_t)count * size));
-            VJ_TRY(vj_stream_sync(s->st));
+        const void *block = NULL;
+        if (s->cancel && atomic_load(s->cancel)) {
+            vj_error_clear();
+            return VJ_ERR_IO;
         }
-        vj_block_hash_add(&h, s->block, (size_t)count * size);
-        VJ_TRY(vj_io_pwrite(fd, s->block, (size_t)count * size, (off_t)(v->offset + first * (int64_t)size), path));
+        VJ_TRY(stage(s, state, unit, first, count, &block));
+        vj_block_hash_add(&h, block, (size_t)count * size);
+        if (v->first_piece >= 0) add_pieces(shard, block, (size_t)count * size);
+        VJ_TRY(vj_io_pwrite(fd, block, (size_t)count * size, (off_t)(v->offset + first * (int64_t)size), path));
     }
     v->checksum = vj_block_hash_end(&h);
     return VJ_OK;
@@ -147,7 +182,7 @@ vj_status vj_saver_write_shard(vj_saver *s, int64_t r)
     for (int p = 0; p < s->n_parts && status == VJ_OK; p++) {
         const vj_state_part *part = &s->parts[r][p];
         for (int u = 0; u < part->layout->n_units && status == VJ_OK; u++) {
-            if (vj_count(&part->shards[u]) > 0) status = write_interval(s, fd, path, part, u, v++);
+            if (vj_count(&part->shards[u]) > 0) status = write_interval(s, shard, fd, path, part, u, v++);
         }
     }
     if (status == VJ_OK) status = vj_io_fsync(fd, path);
@@ -258,7 +293,10 @@ vj_status vj_saver_make_room(vj_saver *s)
 
 void vj_saver_free(vj_saver *s)
 {
-    for (int64_t r = 0; s->manifest.shards && r < s->manifest.n_shards; r++) free(s->manifest.shards[r].intervals);
+    for (int64_t r = 0; s->manifest.shards && r < s->manifest.n_shards; r++) {
+        free(s->manifest.shards[r].intervals);
+        free(s->manifest.shards[r].pieces);
+    }
     free(s->manifest.shards);
     free(s->block);
     s->manifest.shards = NULL;

@@ -11,18 +11,18 @@
 // What the first rank decided, for all.
 typedef struct decision { char temporary[640]; bool done; } decision;
 
-// A shard as the manifest will tell of it, from the rank that wrote it to all.
-static vj_status share_shard(vj_saver *s, vj_comm *comm, int writer)
+vj_status vj_saver_begin_together(vj_saver *s, vj_comm *comm, const char *run_dir, bool *done)
 {
-    vj_shard_file *shard = &s->manifest.shards[writer], copy = *shard;
-    VJ_TRY(vj_comm_broadcast_now(comm, writer, &copy, sizeof copy));
-    copy.intervals = shard->intervals;
-    *shard = copy;
-    VJ_CHECK(shard->n >= 0 && shard->n <= s->most_intervals, VJ_ERR_BUG, "a shard of %lld intervals", (long long)shard->n);
-    return vj_comm_broadcast_now(comm, writer, shard->intervals, (size_t)shard->n * sizeof *shard->intervals);
+    decision d = { .done = false };
+    VJ_TRY(vj_comm_agree(comm, vj_comm_rank(comm) == 0 ? vj_saver_begin(s, run_dir, &d.done) : VJ_OK));
+    vj_format(d.temporary, sizeof d.temporary, "%s", s->temporary);
+    VJ_TRY(vj_comm_broadcast_now(comm, 0, &d, sizeof d));
+    vj_format(s->temporary, sizeof s->temporary, "%s", d.temporary);
+    *done = d.done;
+    return VJ_OK;
 }
 
-static vj_status write_together(vj_saver *s, vj_comm *comm)
+vj_status vj_saver_open_together(vj_saver *s, vj_comm *comm)
 {
     const int rank = vj_comm_rank(comm);
     double payload = (double)vj_saver_payload(s, rank);
@@ -30,9 +30,30 @@ static vj_status write_together(vj_saver *s, vj_comm *comm)
     vj_status status = rank == 0 ? vj_saver_check_space(s, (int64_t)payload) : VJ_OK;
     if (status == VJ_OK) status = vj_saver_make_room(s);
     if (status == VJ_OK && rank == 0) status = vj_saver_open(s);
-    VJ_TRY(vj_comm_agree(comm, status));
+    return vj_comm_agree(comm, status);
+}
+
+vj_status vj_saver_share_shard(vj_saver *s, vj_comm *comm, int writer)
+{
+    vj_shard_file *shard = &s->manifest.shards[writer], copy = *shard;
+    VJ_TRY(vj_comm_broadcast_now(comm, writer, &copy, sizeof copy));
+    copy.intervals = shard->intervals;   // addresses are each rank's own
+    copy.pieces = shard->pieces;
+    *shard = copy;
+    VJ_CHECK(shard->n >= 0 && shard->n <= s->most_intervals, VJ_ERR_BUG, "a shard of %lld intervals", (long long)shard->n);
+    VJ_TRY(vj_comm_broadcast_now(comm, writer, shard->intervals, (size_t)shard->n * sizeof *shard->intervals));
+    if (shard->n_pieces == 0) return VJ_OK;
+    if (!shard->pieces) shard->pieces = calloc((size_t)shard->n_pieces, sizeof *shard->pieces);
+    VJ_CHECK(shard->pieces != NULL, VJ_ERR_NOMEM, "no memory for a checkpoint");
+    return vj_comm_broadcast_now(comm, writer, shard->pieces, (size_t)shard->n_pieces * sizeof *shard->pieces);
+}
+
+static vj_status write_together(vj_saver *s, vj_comm *comm)
+{
+    const int rank = vj_comm_rank(comm);
+    VJ_TRY(vj_saver_open_together(s, comm));
     VJ_TRY(vj_comm_agree(comm, vj_saver_write_shard(s, rank)));
-    for (int r = 0; r < vj_comm_size(comm); r++) VJ_TRY(share_shard(s, comm, r));
+    for (int r = 0; r < vj_comm_size(comm); r++) VJ_TRY(vj_saver_share_shard(s, comm, r));
     return vj_comm_agree(comm, rank == 0 ? vj_saver_commit(s) : VJ_OK);
 }
 
@@ -47,13 +68,9 @@ vj_status vj_checkpoint_save_ranks(vj_comm *comm, const char *run_dir, const vj_
     vj_saver s = { .parts = all, .n_parts = n_parts, .st = st };
     s.manifest.state = *state;
     s.manifest.n_shards = ranks;
-    decision d = { .done = false };
-    vj_status status = rank == 0 ? vj_saver_begin(&s, run_dir, &d.done) : VJ_OK;
-    status = vj_comm_agree(comm, status);
-    vj_format(d.temporary, sizeof d.temporary, "%s", s.temporary);
-    if (status == VJ_OK) status = vj_comm_broadcast_now(comm, 0, &d, sizeof d);
-    if (status == VJ_OK && !d.done) {
-        vj_format(s.temporary, sizeof s.temporary, "%s", d.temporary);
+    bool done = false;
+    vj_status status = vj_saver_begin_together(&s, comm, run_dir, &done);
+    if (status == VJ_OK && !done) {
         status = write_together(&s, comm);
         vj_saver_free(&s);
         if (status != VJ_OK && rank == 0) vj_saver_undo(&s);

@@ -75,7 +75,7 @@ skipped_cases() { sed -nE 's/^\[  SKIPPED \] ([A-Za-z_][A-Za-z0-9_]*)$/\1/p' "$1
 jobs/install.sh || broke "jobs/install.sh"
 # These rooms handle memory and foreign bytes by hand; the ones after run threads.
 asan_tests='^(runtime|parallel|model|data|checkpoints|configs|evals|cli|fuzz)\.'
-tsan_tests='^(runtime\.(thread|metrics|log)|data\.(loader|read_faults|shard|pack)|checkpoints\.writers)$'
+tsan_tests='^(runtime\.(thread|metrics|log)|data\.(loader|read_faults|shard|pack)|checkpoints\.(writers|async))$'
 # Leaks in the handlers of cmocka's failed tests say nothing; a failed check of UBSan shows its stack.
 export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
 

@@ -20,9 +20,10 @@ typedef struct importer {
     char held[192];
 } importer;
 
-static vj_status fill(void *context, const vj_state_part *part, int unit, int64_t first, int64_t count, float *out)
+static vj_status fill(void *context, const vj_state_part *part, int unit, int64_t first, int64_t count, void *floats)
 {
     importer *x = context;
+    float *out = floats;
     const vj_unit *u = &part->layout->units[unit];
     memset(out, 0, (size_t)count * sizeof *out);   // padding
     for (int p = u->first_param; p < u->first_param + u->n_params; p++) {
