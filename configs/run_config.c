@@ -188,7 +188,6 @@ static void check_training(vj_config *c, const vj_run_config *r)
         vj_config_problem(c, "optim.in_backward", "a step that is not finite cannot be undone when units were updated before: it goes "
                           "with train.nonfinite=abort only");
     }
-    if (t->checkpoint_async) vj_config_problem(c, "checkpoint.async", "the asynchronous writer comes with ranks; use false");
     if (vj_train_keep(t) == -2)
         vj_config_problem(c, "parallel.reshard_after_forward", "'%s' is none of always, never, auto, or a number of ranks from 2 on", t->parallel_reshard);
     if (t->parallel_shard > 0 && t->parallel_mode != 3)

@@ -47,8 +47,8 @@ const vj_field vj_train_fields[] = {
       .help = "update a unit as soon as its gradient is complete: the whole gradient never exists (one slot a step; same bits)" },
 
     INT("checkpoint.every", checkpoint_every, 500, 1, INT64_C(1) << 40, FREE, "steps between checkpoints"),
-    { .key = "checkpoint.async", .kind = VJ_FIELD_BOOL, .offset = AT(checkpoint_async), .b = false, .flags = FREE,
-      .help = "write checkpoints beside the training (comes with ranks; only false today)" },
+    { .key = "checkpoint.async", .kind = VJ_FIELD_BOOL, .offset = AT(checkpoint_async), .b = true, .flags = FREE,
+      .help = "write checkpoints beside the training, from a copy: as much memory as a checkpoint has bytes (its share on each rank)" },
     INT("checkpoint.keep", checkpoint_keep, 3, 1, 1000000, FREE, "newest checkpoints that are kept"),
     INT("checkpoint.keep_every", checkpoint_keep_every, 0, 0, INT64_C(1) << 40, FREE, "checkpoints at multiples of this are kept for ever; 0: none"),
     INT("log.every", log_every, 10, 1, 1000000, FREE, "steps between lines of metrics.jsonl"),

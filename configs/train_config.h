@@ -23,7 +23,7 @@ typedef struct vj_train_config {
     double clip_norm;                   // optim.clip_norm: 0 none
     bool in_backward;                   // optim.in_backward
     int64_t checkpoint_every;           // checkpoint.every: steps
-    bool checkpoint_async;              // checkpoint.async: false for now (true is refused with a message)
+    bool checkpoint_async;              // checkpoint.async: saves go on beside the steps, from a copy
     int64_t checkpoint_keep;            // checkpoint.keep: newest n
     int64_t checkpoint_keep_every;      // checkpoint.keep_every: multiples kept for ever, 0 none
     int64_t log_every;                  // log.every: steps between metrics lines

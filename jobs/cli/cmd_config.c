@@ -25,7 +25,7 @@ typedef struct costs {
     int64_t tokens;                            // of a clip
     vj_mask_counts masks[VJ_MAX_MASKS];
     vj_memory_plan memory;
-    int64_t loader, held_out, monitors, total;           // bytes of memory besides the model's, and of all
+    int64_t loader, held_out, monitors, copy, total;     // bytes of memory besides the model's, and of all
     int64_t reserved;                          // the largest single buffer: no slot can need more, few touch all of it
     int64_t checkpoint, disk;                  // bytes
     double flop;                               // of a step
@@ -91,45 +91,14 @@ static vj_status count(const vj_run_config *c, costs *k)
         k->held_out = k->tokens * c->model.width * (c->train.held_out_constant * 4 + 4 + 4 * 8) + 2 * 8 * c->mask.n * c->mask.group * k->tokens * c->model.width;
     }
     k->monitors = vj_monitor_bytes(c);
-    k->total = k->memory.total + k->loader + k->held_out + k->monitors;
+    const int64_t parts = c->train.parallel_ranks > 1 && c->train.parallel_mode != VJ_DDP ? c->train.parallel_ranks : 1;
+    if (c->train.checkpoint_async && c->train.checkpoint_every < c->train.steps) k->copy = k->checkpoint / parts;   // the last save needs none
+    k->total = k->memory.total + k->loader + k->held_out + k->monitors + k->copy;
     const int64_t for_ever = c->train.checkpoint_keep_every > 0 ? c->train.steps / c->train.checkpoint_keep_every : 0;
     const int64_t kept = c->train.checkpoint_keep + 1 + for_ever;   // one more while the next is written
     k->disk = k->checkpoint * kept;
     k->flop = step_flop(c, k);
     return VJ_OK;
-}
-
-// The number in a file behind a line's first word ("" for a line that is a number); 0 when there is none ("max").
-static int64_t number_in(const char *path, const char *word)
-{
-    FILE *f = fopen(path, "re");
-    char line[256];
-    int64_t found = 0;
-    while (f && fgets(line, sizeof line, f)) {
-        if (vj_str_starts(line, word)) found = strtoll(line + strlen(word), NULL, 10);
-    }
-    if (f) fclose(f);
-    return found;
-}
-
-// Memory that a new process can have without pushing others out, within the limits of its cgroups; 0: not known.
-static int64_t memory_available(void)
-{
-    int64_t bytes = number_in("/proc/meminfo", "MemAvailable:") * 1024;
-    char group[512] = "", path[640], text[600];
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    while (f && fgets(text, sizeof text, f)) sscanf(text, "0::%511s", group);
-    if (f) fclose(f);
-    for (;;) {
-        vj_format(path, sizeof path, "/sys/fs/cgroup%s/memory.max", strcmp(group, "/") == 0 ? "" : group);
-        const int64_t limit = number_in(path, "");
-        if (limit > 0 && (bytes == 0 || limit < bytes)) bytes = limit;
-        char *slash = strrchr(group, '/');
-        if (!slash) break;
-        *slash = '\0';
-    }
-    const int64_t old_limit = number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes", "");
-    return old_limit > 0 && (bytes == 0 || old_limit < bytes) ? old_limit : bytes;
 }
 
 static const char *flop_text(char out[24], double flop)
@@ -190,6 +159,7 @@ static void print_memory(const vj_run_config *c, const costs *k)
     line("loader", (double)k->loader, "batches in flight (data.prefetch)");
     line("held-out figures", (double)k->held_out, "");
     line("monitors", (double)k->monitors, "");
+    line("copy for saves", (double)k->copy, "checkpoint.async");
     line("total", (double)k->total, "");
     puts("disk");
     line("a checkpoint", (double)k->checkpoint, "");
@@ -206,7 +176,8 @@ static void put_json(vj_json_writer *w, const vj_run_config *c, const costs *k)
     const struct { const char *name; int64_t value; } memory[] = {
         { "weights", k->memory.params }, { "target_encoder", k->memory.target }, { "gathered_weights", k->memory.gathered }, { "moments", k->memory.moments },
         { "gradients", k->memory.gradients }, { "saved_activations", k->memory.saved },
-        { "scratch", k->memory.scratch + k->memory.input }, { "loader", k->loader }, { "held_out", k->held_out }, { "monitors", k->monitors }, { "total", k->total },
+        { "scratch", k->memory.scratch + k->memory.input }, { "loader", k->loader }, { "held_out", k->held_out }, { "monitors", k->monitors },
+        { "save_copy", k->copy }, { "total", k->total },
     };
     vj_json_put_text(w, "model", c->model.preset);
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) vj_json_put_i64(w, figures[i].name, figures[i].value);
@@ -229,14 +200,15 @@ static void put_json(vj_json_writer *w, const vj_run_config *c, const costs *k)
 }
 
 // ---- what would fit -------------------------------------------------------------------------------------------------
-// Changes that save memory, mildest first: the first three leave what is learned as it is.
-typedef enum change { PREFETCH, RECOMPUTE, NO_HELD_OUT, GROUP, BATCH, CHANGES } change;
+// Changes that save memory, mildest first: the first four leave what is learned as it is.
+typedef enum change { SAVE_COPY, PREFETCH, RECOMPUTE, NO_HELD_OUT, GROUP, BATCH, CHANGES } change;
 
 // Takes one more step of a change; false when there is none left.
 static bool save_memory(vj_run_config *c, change what)
 {
     const int64_t slots = c->train.batch / c->mask.group;
     switch (what) {
+    case SAVE_COPY: if (!c->train.checkpoint_async) return false; c->train.checkpoint_async = false; return true;
     case PREFETCH: if (c->data.prefetch == 1) return false; c->data.prefetch = 1; return true;
     case RECOMPUTE: if (c->model.recompute == VJ_RECOMPUTE_BLOCK) return false; c->model.recompute = VJ_RECOMPUTE_BLOCK; return true;
     case NO_HELD_OUT: if (c->train.held_out_every == 0) return false; c->train.held_out_every = 0; return true;
@@ -254,6 +226,7 @@ static bool save_memory(vj_run_config *c, change what)
 static void copy_change(vj_run_config *to, const vj_run_config *from, change what)
 {
     switch (what) {
+    case SAVE_COPY: to->train.checkpoint_async = from->train.checkpoint_async; break;
     case PREFETCH: to->data.prefetch = from->data.prefetch; break;
     case RECOMPUTE: to->model.recompute = from->model.recompute; break;
     case NO_HELD_OUT: to->train.held_out_every = from->train.held_out_every; break;
@@ -264,6 +237,7 @@ static void copy_change(vj_run_config *to, const vj_run_config *from, change wha
 
 static void name_changes(const vj_run_config *c, const vj_run_config *now, vj_str *out)
 {
+    if (now->train.checkpoint_async != c->train.checkpoint_async) vj_str_add(out, " checkpoint.async=false");
     if (now->data.prefetch != c->data.prefetch) vj_str_printf(out, " data.prefetch=%lld", (long long)now->data.prefetch);
     if (now->model.recompute != c->model.recompute) vj_str_add(out, " model.recompute=block");
     if (now->train.held_out_every != c->train.held_out_every) vj_str_add(out, " held_out.every=0");
@@ -479,7 +453,7 @@ static vj_status check(const vj_args *args, const char *run, bool json)
         free(stages);
         return status;
     }
-    const int64_t memory = memory_available();
+    const int64_t memory = vj_memory_available();
     int64_t disk = 0;
     status = vj_disk_free(run, &disk);
     if (status == VJ_OK) status = fits_memory(c, k, memory);

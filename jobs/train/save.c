@@ -1,5 +1,6 @@
-// State out of and into checkpoints. One list of parts serves both: what is saved is what is loaded.
+// State out of and into checkpoints.
 
+#include "jobs/train/parts.h"
 #include "jobs/train/trainer_impl.h"
 
 #include <stdlib.h>
@@ -8,60 +9,6 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/log/log.h"
-
-typedef struct part_list {
-    vj_state_part parts[8];
-    int n;
-    vj_tensor *shards;
-    int64_t *begin;
-} part_list;
-
-static const struct {
-    const char *name;
-    vj_network network;
-    vj_buffer buffer;
-    vj_state_kind kind;
-} part_table[] = {
-    { "encoder", VJ_ENCODER, VJ_BUF_PARAM, VJ_STATE_PARAM },
-    { "encoder", VJ_ENCODER, VJ_BUF_EXP_AVG, VJ_STATE_EXP_AVG },
-    { "encoder", VJ_ENCODER, VJ_BUF_EXP_AVG_SQ, VJ_STATE_EXP_AVG_SQ },
-    { "predictor", VJ_PREDICTOR, VJ_BUF_PARAM, VJ_STATE_PARAM },
-    { "predictor", VJ_PREDICTOR, VJ_BUF_EXP_AVG, VJ_STATE_EXP_AVG },
-    { "predictor", VJ_PREDICTOR, VJ_BUF_EXP_AVG_SQ, VJ_STATE_EXP_AVG_SQ },
-    { "target_encoder", VJ_TARGET_ENCODER, VJ_BUF_PARAM, VJ_STATE_PARAM },
-};
-enum { PARTS = sizeof part_table / sizeof part_table[0] };
-
-static void part_list_free(part_list *l)
-{
-    vj_host_free(l->shards);
-    vj_host_free(l->begin);
-    *l = (part_list){ 0 };
-}
-
-// `saving`: what this rank is to write; else what it is to read.
-static vj_status part_list_make(part_list *l, const vj_vjepa *model, bool saving)
-{
-    *l = (part_list){ .n = PARTS };
-    int units = 0;
-    for (int i = 0; i < PARTS; i++) units += vj_vjepa_layout(model, part_table[i].network)->n_units;
-    VJ_TRY(vj_host_alloc(&l->shards, (size_t)units * sizeof *l->shards, "a list of units"));
-    vj_status status = vj_host_alloc(&l->begin, (size_t)units * sizeof *l->begin, "a list of units");
-    if (status != VJ_OK) {
-        part_list_free(l);
-        return status;
-    }
-    int at = 0;
-    for (int i = 0; i < PARTS; i++) {
-        const vj_layout *layout = vj_vjepa_layout(model, part_table[i].network);
-        l->parts[i] = (vj_state_part){ .network = part_table[i].name, .kind = part_table[i].kind, .layout = layout,
-                                       .shards = l->shards + at, .begin = l->begin + at };
-        for (int u = 0; u < layout->n_units; u++, at++) {
-            l->shards[at] = (saving ? vj_vjepa_owned : vj_vjepa_held)(model, part_table[i].network, part_table[i].buffer, u, &l->begin[at]);
-        }
-    }
-    return VJ_OK;
-}
 
 static vj_status take_quarantine(void *loader, const char *json) { return vj_loader_quarantine_add(loader, json); }
 
@@ -82,10 +29,12 @@ static vj_status share_quarantine(vj_trainer *t)
     return status;
 }
 
-// `together`: every rank writes what it alone holds; else the lead, which has everything.
-static vj_status write_checkpoint(vj_trainer *t, bool together)
+// Whether every rank writes what it alone holds; else the lead has everything, and saves alone.
+static bool together(const vj_trainer *t) { return vj_comm_size(t->ranks.world) > 1 && t->config.train.parallel_mode != VJ_DDP; }
+
+// The run's state besides tensors. `quarantine`: free() it behind the save.
+static vj_status gather_state(vj_trainer *t, char **quarantine)
 {
-    const double started = vj_now();
     vj_loader_state data;
     vj_loader_state_get(t->loader, &data);
     t->state.cursor = data.cursor;
@@ -94,46 +43,126 @@ static vj_status write_checkpoint(vj_trainer *t, bool together)
     t->state.quarantine_digest = data.quarantine_digest;
     vj_format(t->state.schedule_phase, sizeof t->state.schedule_phase, "%s", vj_schedule_phase_name(&t->config.train, t->state.step));
     t->state.config_yaml = vj_str_text(&t->resolved);
-
-    char *quarantine = NULL;
-    part_list list = { 0 };
-    vj_status status = vj_loader_quarantine(t->loader, &quarantine);
-    t->state.quarantine_json = quarantine;
-    if (status == VJ_OK) status = part_list_make(&list, t->model, true);
-    if (together) status = vj_ranks_agree(&t->ranks, status, NULL, 0);   // all go in, or none
-    if (status == VJ_OK) {
-        const vj_train_config *c = &t->config.train;
-        vj_stream *st = vj_vjepa_stream(t->model);
-        status = together ? vj_checkpoint_save_ranks(t->ranks.world, t->run.path, list.parts, list.n, &t->state, st, c->checkpoint_keep, c->checkpoint_keep_every)
-                          : vj_checkpoint_save(t->run.path, list.parts, list.n, &t->state, st, c->checkpoint_keep, c->checkpoint_keep_every);
-    }
-    part_list_free(&list);
-    free(quarantine);
-    t->state.quarantine_json = NULL;
-    if (status != VJ_OK && vj_error_text()[0]) vj_context("saving the checkpoint of step %lld", (long long)t->state.step);
-    VJ_TRY(status);
-    t->saved_step = t->state.step;
-    if (t->ranks.lead) VJ_TRY(vj_trainer_recommend(t));
-    vj_log(VJ_DEBUG, "train", "checkpoint of step %lld saved in %.2f s", (long long)t->state.step, vj_now() - started);
+    VJ_TRY(vj_loader_quarantine(t->loader, quarantine));
+    t->state.quarantine_json = *quarantine;
     return VJ_OK;
 }
 
-vj_status vj_trainer_save(vj_trainer *t)
+static vj_status with_step(vj_status status, int64_t step)
 {
+    if (status != VJ_OK && vj_error_text()[0]) vj_context("saving the checkpoint of step %lld", (long long)step);
+    return status;
+}
+
+// A checkpoint is committed: only now is it the newest, and said to be.
+static vj_status committed(vj_trainer *t, int64_t step)
+{
+    t->saved_step = step;
+    if (!t->ranks.lead) return VJ_OK;
+    vj_log(VJ_INFO, "train", "checkpoint of step %lld saved in %.2f s (training stood for %.3f s)", (long long)step,
+           vj_now() - t->save_started, t->save_stood);
+    return vj_trainer_recommend(t);
+}
+
+static vj_status start_writing(vj_trainer *t, const vj_parts *list, vj_async_outcome *how)
+{
+    const vj_train_config *c = &t->config.train;
+    vj_status status = t->writer ? VJ_OK : vj_async_save_create(&t->writer, together(t) ? t->ranks.world : NULL);
+    if (together(t)) status = vj_comm_agree(t->ranks.world, status);
+    VJ_TRY(status);
+    const bool first = vj_async_save_bytes(t->writer) == 0;
+    VJ_TRY(vj_async_save_start(t->writer, t->run.path, list->parts, list->n, &t->state, vj_vjepa_stream(t->model), c->checkpoint_keep,
+                               c->checkpoint_keep_every, how));
+    char bytes[24];
+    vj_bytes_text(bytes, (double)vj_async_save_bytes(t->writer));
+    if (*how == VJ_ASYNC_STARTED && first) {
+        vj_log(VJ_INFO, "train", "saves go on beside the training, from a copy in %s of memory (checkpoint.async=false: none)", bytes);
+    }
+    if (*how == VJ_ASYNC_NO_ROOM && !t->save_no_room && t->ranks.lead) {
+        vj_log(VJ_WARN, "train", "there is no memory for a copy of the state: the training stands while it is saved (checkpoint.async=false says so)");
+        t->save_no_room = true;
+    }
+    return VJ_OK;
+}
+
+static vj_status save_waiting(vj_trainer *t, const vj_parts *list)
+{
+    const vj_train_config *c = &t->config.train;
+    vj_stream *st = vj_vjepa_stream(t->model);
+    return together(t) ? vj_checkpoint_save_ranks(t->ranks.world, t->run.path, list->parts, list->n, &t->state, st, c->checkpoint_keep, c->checkpoint_keep_every)
+                       : vj_checkpoint_save(t->run.path, list->parts, list->n, &t->state, st, c->checkpoint_keep, c->checkpoint_keep_every);
+}
+
+static vj_status write_checkpoint(vj_trainer *t, bool last)
+{
+    const double started = vj_now();
+    char *quarantine = NULL;
+    vj_parts list = { 0 };
+    vj_status status = gather_state(t, &quarantine);
+    if (status == VJ_OK) status = vj_parts_make(&list, t->model, true);
+    if (together(t)) status = vj_ranks_agree(&t->ranks, status, NULL, 0);   // all go in, or none
+    vj_async_outcome how = VJ_ASYNC_NO_ROOM;
+    if (status == VJ_OK && !last && t->config.train.checkpoint_async) status = start_writing(t, &list, &how);
+    if (status == VJ_OK && how == VJ_ASYNC_NO_ROOM) status = save_waiting(t, &list);
+    vj_parts_free(&list);
+    free(quarantine);
+    t->state.quarantine_json = NULL;
+    VJ_TRY(with_step(status, t->state.step));
+    t->save_started = started;
+    t->save_stood = vj_now() - started;
+    t->saves_stood += t->save_stood;
+    return how == VJ_ASYNC_STARTED ? VJ_OK : committed(t, t->state.step);
+}
+
+// One phase further with the save that runs, or to its end.
+static vj_status go_on(vj_trainer *t, bool failed, bool to_the_end)
+{
+    const int64_t step = vj_async_save_step(t->writer);
+    const double began = vj_now();
+    bool saved = false;
+    vj_status status = to_the_end ? vj_async_save_finish(t->writer, &saved) : vj_async_save_advance(t->writer, failed, &saved);
+    VJ_TRY(with_step(status, step));
+    t->save_stood += vj_now() - began;
+    t->saves_stood += vj_now() - began;
+    return saved ? committed(t, step) : VJ_OK;
+}
+
+vj_status vj_trainer_border(vj_trainer *t, vj_status status, bool *stop)
+{
+    const bool all = together(t), runs = vj_async_save_step(t->writer) >= 0;
+    bool failed, ready = vj_async_save_ready(t->writer, &failed);
+    // A save of the lead alone is its own affair, until it fails.
+    if (!all && ready && status == VJ_OK) status = go_on(t, false, false);
+    double sums[3] = { *stop, all && ready, all && failed };
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, sums, 3));
+    *stop = sums[0] > 0;
+    if (!all || !runs || (sums[1] < vj_comm_size(t->ranks.world) && sums[2] == 0)) return VJ_OK;
+    return vj_ranks_agree(&t->ranks, go_on(t, sums[2] > 0, false), NULL, 0);
+}
+
+vj_status vj_trainer_save(vj_trainer *t, bool last)
+{
+    const bool mine = together(t) || t->ranks.lead;
     if (t->saved_step == t->state.step) return VJ_OK;
+    vj_status status = mine && vj_async_save_step(t->writer) >= 0 ? go_on(t, false, true) : VJ_OK;
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
     VJ_TRY(vj_ranks_agree(&t->ranks, share_quarantine(t), NULL, 0));
-    const bool together = vj_comm_size(t->ranks.world) > 1 && t->config.train.parallel_mode != VJ_DDP;
-    const vj_status status = together || t->ranks.lead ? write_checkpoint(t, together) : VJ_OK;
-    t->saved_step = t->state.step;
+    status = mine ? write_checkpoint(t, last) : VJ_OK;
+    if (!mine) t->saved_step = t->state.step;
     return vj_ranks_agree(&t->ranks, status, NULL, 0);
 }
 
-bool vj_trainer_has_moments(const vj_checkpoint *from)
+void vj_trainer_save_end(vj_trainer *t, vj_status status)
 {
-    for (int i = 0; i < PARTS; i++) {
-        if (!vj_checkpoint_has(from, part_table[i].name, part_table[i].kind)) return false;
+    const bool alone = vj_comm_size(t->ranks.world) == 1;
+    if (vj_async_save_step(t->writer) < 0 || (!alone && !t->ranks.agreed)) return;   // a rank is gone: nobody waits
+    char text[4096];
+    vj_format(text, sizeof text, "%.4000s", vj_error_text());
+    if (go_on(t, false, true) != VJ_OK) {
+        if (vj_error_text()[0]) vj_log(VJ_WARN, "train", "%s", vj_error_text());
     }
-    return true;
+    if (text[0]) (void)!vj_fail_text(status, text);
+    else vj_error_clear();
 }
 
 vj_status vj_trainer_recommend(vj_trainer *t)
@@ -141,6 +170,7 @@ vj_status vj_trainer_recommend(vj_trainer *t)
     char ckpt[640];
     vj_path_join(ckpt, sizeof ckpt, t->run.path, "ckpt");
     if (t->cooldown || !vj_path_exists(ckpt)) return VJ_OK;
+    if (vj_async_save_step(t->writer) >= 0) return VJ_OK;   // it may be removing old ones now; asked again when it has ended
     vj_checkpoint_info *list = NULL;
     int64_t n = 0;
     VJ_TRY(vj_checkpoint_list(t->run.path, &list, &n));
@@ -153,14 +183,14 @@ vj_status vj_trainer_recommend(vj_trainer *t)
 // Moments that are not there stay zero, as in a new model.
 vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from)
 {
-    part_list list;
-    const bool moments = vj_trainer_has_moments(from);
-    VJ_TRY(part_list_make(&list, t->model, false));
+    vj_parts list;
+    const bool moments = vj_parts_have_moments(from);
+    VJ_TRY(vj_parts_make(&list, t->model, false));
     int n = 0;
     for (int i = 0; i < list.n; i++) {
         if (moments || list.parts[i].kind == VJ_STATE_PARAM) list.parts[n++] = list.parts[i];
     }
     vj_status status = vj_checkpoint_load(from, list.parts, n, vj_vjepa_stream(t->model));
-    part_list_free(&list);
+    vj_parts_free(&list);
     return status;
 }

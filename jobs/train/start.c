@@ -2,6 +2,7 @@
 // configuration is known to be right, and nothing of an existing run is touched before it is known to be this run.
 
 #include "jobs/train/mesh_spec.h"
+#include "jobs/train/parts.h"
 #include "jobs/train/roof.h"
 #include "jobs/train/trainer_impl.h"
 
@@ -224,7 +225,7 @@ static vj_status branch(vj_trainer *t)
     const vj_run_state *s = vj_checkpoint_state(t->start);
     VJ_TRY(check_model(t, t->start));
     VJ_TRY(vj_trainer_load(t, t->start));
-    if (!vj_trainer_has_moments(t->start)) {
+    if (!vj_parts_have_moments(t->start)) {
         vj_log(VJ_INFO, "train", "%s holds weights alone: Adam's moments start at zero", vj_checkpoint_path(t->start));
     }
     t->state.adam_step = s->adam_step;
@@ -408,6 +409,7 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
 
 void vj_trainer_end(vj_trainer *t)
 {
+    vj_async_save_destroy(&t->writer);
     vj_sinks_close(&t->sinks);
     vj_metrics_close(&t->metrics);
     vj_metrics_close(&t->warnings_file);

@@ -55,13 +55,13 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
             const vj_status ended = vj_vjepa_alone(t->model, false);
             if (said == VJ_OK) said = ended;
         }
-        double stop = vj_stop_requested() ? 1 : 0;   // any rank's: all stop at the same step
-        VJ_TRY(vj_ranks_agree(&t->ranks, said, &stop, 1));
-        if (due(t->state.step, c->checkpoint_every) || last || stop > 0) {
+        bool stop = vj_stop_requested();   // any rank's: all stop at the same step
+        VJ_TRY(vj_trainer_border(t, said, &stop));
+        if (due(t->state.step, c->checkpoint_every) || last || stop) {
             VJ_TRY(vj_ranks_agree(&t->ranks, vj_run_dir_held(&t->run, true), NULL, 0));
-            VJ_TRY(vj_trainer_save(t));
+            VJ_TRY(vj_trainer_save(t, last || stop));
         }
-        if (!last && stop > 0) {
+        if (!last && stop) {
             *outcome = "stopped";
             return VJ_OK;
         }
@@ -105,7 +105,7 @@ vj_status vj_train(const vj_train_request *request)
     const char *outcome = "done";
     if (t.state.step >= stop_at) {
         vj_log(VJ_INFO, "train", "%s: step %lld of %lld is reached already", t.run.path, (long long)t.state.step, (long long)stop_at);
-        if (t.saved_step != t.state.step) status = vj_trainer_save(&t);
+        if (t.saved_step != t.state.step) status = vj_trainer_save(&t, true);
         vj_trainer_end(&t);
         return status;
     }
@@ -117,6 +117,7 @@ vj_status vj_train(const vj_train_request *request)
     t.log_started = vj_now();
     if (t.ranks.lead) vj_progress_start(t.run.phase, stop_at, "steps");
     status = steps(&t, stop_at, &outcome);
+    if (status != VJ_OK) vj_trainer_save_end(&t, status);
     if (t.ranks.lead) vj_progress_stop();
     if (status == VJ_OK) status = vj_ranks_agree(&t.ranks, t.ranks.lead ? vj_trainer_summary(&t, outcome) : VJ_OK, NULL, 0);
     if (status == VJ_OK) {

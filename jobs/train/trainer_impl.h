@@ -2,6 +2,7 @@
 #ifndef VJ_JOBS_TRAIN_TRAINER_IMPL_H
 #define VJ_JOBS_TRAIN_TRAINER_IMPL_H
 
+#include "checkpoints/async.h"
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/weights.h"
 #include "jobs/train/held_out.h"
@@ -47,7 +48,11 @@ typedef struct vj_trainer {
     char *quarantine;              // of the checkpoint the state came from, as JSON text
 
     vj_run_state state;
-    int64_t saved_step;            // step of the newest checkpoint, -1: none
+    int64_t saved_step;            // step of the newest checkpoint that is committed, -1: none
+    vj_async_save *writer;         // of saves beside the training; NULL before the first, and on ranks that save nothing
+    double save_started;           // of the save that runs
+    double save_stood, saves_stood;   // seconds that steps have waited for this save, and for all of this process
+    bool save_no_room;             // it was said that there is no memory for a copy
     vj_loader_state data;          // where the loader is to begin; only `known` after a checkpoint was read
     bool data_known;
 
@@ -80,9 +85,13 @@ typedef struct vj_step_report {
     bool updated;
 } vj_step_report;
 vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out) VJ_MUST_CHECK;
-// save.c
-vj_status vj_trainer_save(vj_trainer *t) VJ_MUST_CHECK;
-bool vj_trainer_has_moments(const vj_checkpoint *from);   // false: imported weights without an optimiser's state
+// save.c. A save that still runs is waited for first. `last`: no steps follow, so that this one is waited for too, and needs no copy.
+vj_status vj_trainer_save(vj_trainer *t, bool last) VJ_MUST_CHECK;
+// The agreement of a step border: this rank's `status`, whether any rank was asked to stop (*stop, in and out), and what a save that
+// runs has come to.
+vj_status vj_trainer_border(vj_trainer *t, vj_status status, bool *stop) VJ_MUST_CHECK;
+// All ranks that know of `status`: a save that runs is waited for. What it says stays as it is.
+void vj_trainer_save_end(vj_trainer *t, vj_status status);
 vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from) VJ_MUST_CHECK;
 vj_status vj_trainer_recommend(vj_trainer *t) VJ_MUST_CHECK;   // into run.json; a cooldown has none
 // init_from.c: opens and checks what init.from names, before anything is written; for a run that exists it may be gone.

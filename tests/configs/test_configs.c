@@ -233,7 +233,6 @@ static void rules_across_rooms(void **state)
     assert_fails(LOAD("quickstart", "data.crop=4096", "model.patch=8", "mask.group=65536", "train.batch=65536"), VJ_ERR_CONFIG,
                  "mask.group: 65536 clips of 1048576 tokens are more than");
     assert_fails(LOAD("quickstart", "device=cuda"), VJ_ERR_CONFIG, "device: 'cuda' is none of cpu, ref, far");
-    assert_fails(LOAD("quickstart", "checkpoint.async=true"), VJ_ERR_CONFIG, "checkpoint.async");
     assert_fails(LOAD("quickstart", "parallel.tp=2"), VJ_ERR_CONFIG, "parallel.tp");
     assert_fails(LOAD("quickstart", "model.preset=vit_lagre"), VJ_ERR_CONFIG, "vit_large");
     assert_fails(load("quickstrat", 0, NULL), VJ_ERR_CONFIG, "quickstrat: no such file");
