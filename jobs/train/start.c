@@ -191,6 +191,8 @@ static vj_status check_model(const vj_trainer *t, const vj_checkpoint *from)
 
 static vj_status keep_quarantine(vj_trainer *t, const vj_run_state *from)
 {
+    free(t->quarantine);   // of a checkpoint that another rank could not read
+    t->quarantine = NULL;
     if (!from->quarantine_json) return VJ_OK;
     t->quarantine = vj_strdup(from->quarantine_json);
     return VJ_OK;
@@ -238,60 +240,67 @@ static vj_status branch(vj_trainer *t)
 }
 
 // A checkpoint whose payload turned out damaged is moved aside (nothing is deleted), so that its step can be saved again.
-static vj_status set_aside(const vj_checkpoint_info *info)
+static vj_status set_aside(const char *path, const char *why)
 {
-    char now[20], target[640];
+    char now[20], target[700];
     vj_wall_compact(now);
-    vj_format(target, sizeof target, "%s.damaged-%s", info->path, now);
-    vj_log(VJ_WARN, "train", "%s", vj_error_text());
-    vj_error_clear();
-    vj_log(VJ_WARN, "train", "%s is damaged: moved to %s, trying the checkpoint before it", info->path, target);
-    return vj_io_rename(info->path, target);
+    vj_format(target, sizeof target, "%s.damaged-%s", path, now);
+    vj_log(VJ_WARN, "train", "%s", why);
+    vj_log(VJ_WARN, "train", "%s is damaged: moved to %s, trying the checkpoint before it", path, target);
+    return vj_io_rename(path, target);
 }
 
-// From the newest checkpoint of this run that can be read. *found false: there is none at all. `path`: which one.
-static vj_status resume_newest(vj_trainer *t, bool *found, char path[640])
+static vj_status resume_at(vj_trainer *t, const char *path)
 {
-    *found = false;
-    char ckpt[640];
-    vj_path_join(ckpt, sizeof ckpt, t->run.path, "ckpt");
-    if (!vj_path_exists(ckpt)) return VJ_OK;
-    vj_checkpoint_info *list = NULL;
-    int64_t count = 0;
-    VJ_TRY(vj_checkpoint_list(t->run.path, &list, &count));
-    vj_status status = VJ_OK;
-    for (int64_t i = count - 1; i >= 0 && !*found; i--) {
-        vj_checkpoint *from = NULL;
-        status = vj_checkpoint_open(&from, list[i].path, false);
-        if (status == VJ_OK) status = resume(t, from);
-        vj_checkpoint_destroy(&from);
-        if (status == VJ_OK) {
-            *found = true;
-            vj_format(path, 640, "%s", list[i].path);
-        } else if (status != VJ_ERR_CHECKPOINT) break;
-        else if ((status = set_aside(&list[i])) != VJ_OK) break;
-    }
-    free(list);
-    if (status == VJ_OK && count > 0 && !*found) {
-        VJ_FAIL(VJ_ERR_CHECKPOINT, "%s: none of its %lld checkpoints can be read (they were kept as *.damaged-*); start anew with --fresh",
-                t->run.path, (long long)count);
-    }
+    vj_checkpoint *from = NULL;
+    vj_status status = vj_checkpoint_open(&from, path, false);
+    if (status == VJ_OK) status = resume(t, from);
+    vj_checkpoint_destroy(&from);
     return status;
 }
 
-// The lead finds the checkpoint, and sets aside what is damaged; the others read the one it found. `path` "": there is none.
+// `status` of reading the checkpoint at `path` on this rank. *damaged: it is, as some rank found; the lead has set it aside.
+static vj_status judge(vj_trainer *t, const char *path, vj_status status, bool *damaged)
+{
+    vj_ranks *r = &t->ranks;
+    char why[2048] = "";
+    const bool mine = status == VJ_ERR_CHECKPOINT;
+    double first = mine ? vj_comm_rank(r->world) : vj_comm_size(r->world);
+    VJ_TRY(vj_ranks_agree(r, mine ? VJ_OK : status, NULL, 0));
+    VJ_TRY(vj_comm_all_reduce_now(r->world, &first, 1, VJ_MIN));
+    *damaged = first < vj_comm_size(r->world);
+    if (!*damaged) return VJ_OK;
+    if (mine) vj_format(why, sizeof why, "%.2000s", vj_error_text());
+    vj_error_clear();
+    VJ_TRY(vj_comm_broadcast_now(r->world, (int)first, why, sizeof why));
+    return vj_ranks_agree(r, r->lead ? set_aside(path, why) : VJ_OK, NULL, 0);
+}
+
+static vj_status list_own(vj_trainer *t, vj_checkpoint_info **list, int64_t *count)
+{
+    char ckpt[640];
+    vj_path_join(ckpt, sizeof ckpt, t->run.path, "ckpt");
+    return t->run.resumed && t->ranks.lead && vj_path_exists(ckpt) ? vj_checkpoint_list(t->run.path, list, count) : VJ_OK;
+}
+
+// From the newest checkpoint of this run that every rank can read: the lead names one after the other, all read what they hold.
+// `path`: which one; "": there is none at all.
 static vj_status own_checkpoint(vj_trainer *t, char path[640])
 {
-    vj_status status = VJ_OK;
-    bool found = false;
-    if (t->run.resumed && t->ranks.lead) status = resume_newest(t, &found, path);
-    VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
-    VJ_TRY(vj_ranks_tell(&t->ranks, path, 640));
-    if (path[0] && !t->ranks.lead) {
-        vj_checkpoint *from = NULL;
-        status = vj_checkpoint_open(&from, path, false);
-        if (status == VJ_OK) status = resume(t, from);
-        vj_checkpoint_destroy(&from);
+    vj_checkpoint_info *list = NULL;
+    int64_t count = 0;
+    vj_status status = vj_ranks_agree(&t->ranks, list_own(t, &list, &count), NULL, 0);
+    bool damaged = true;
+    for (int64_t i = count - 1; status == VJ_OK && damaged; i--) {
+        vj_format(path, 640, "%s", i >= 0 ? list[i].path : "");
+        status = vj_ranks_tell(&t->ranks, path, 640);
+        if (status != VJ_OK || !path[0]) break;
+        status = judge(t, path, resume_at(t, path), &damaged);
+    }
+    free(list);
+    if (status == VJ_OK && count > 0 && !path[0]) {
+        status = vj_fail(VJ_ERR_CHECKPOINT, "%s: none of its %lld checkpoints can be read (they were kept as *.damaged-*); start anew with --fresh",
+                         t->run.path, (long long)count);
     }
     return vj_ranks_agree(&t->ranks, status, NULL, 0);
 }
@@ -402,7 +411,7 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     VJ_TRY(vj_ranks_tell(r, &resumed, 1));
     VJ_TRY(vj_ranks_agree(r, r->lead ? VJ_OK : join_run(t, request, resumed != 0), NULL, 0));
     VJ_TRY(make_model(t));
-    VJ_TRY(make_state(t));
+    VJ_TRY(vj_ranks_agree(r, make_state(t), NULL, 0));
     VJ_TRY(vj_trainer_begin_stage(t));
     return vj_ranks_agree(r, r->lead ? open_files(t) : VJ_OK, NULL, 0);
 }
