@@ -259,6 +259,7 @@ static const vj_command subcommands[] = {
     { "verify", checkpoint_verify, "every byte against its checksum" },
     { "hash", checkpoint_hash, "one line that names every bit of the state" },
     { "diff", vj_checkpoint_diff, "two checkpoints or files, tensor by tensor" },
+    { "reshard", vj_cmd_checkpoint_reshard, "the same state in the files of another number of ranks" },
     { "export", vj_checkpoint_export, "weights for other programs: Hugging Face's format or the published one" },
     { "import", vj_checkpoint_import, "a checkpoint from such files" },
     { "prune", vj_checkpoint_prune, "remove checkpoints of a run" },
