@@ -8,6 +8,7 @@
 //   loader  samples to clips on one thread, against another program on the same files
 //   collectives  what ranks send each other, against MPI itself
 //   masks   how evenly masks spread a step over ranks: counts, no times (balance.h)
+//   save    how long training stands for a save, waiting for it and beside it
 #ifndef VJ_JOBS_BENCH_BENCH_H
 #define VJ_JOBS_BENCH_BENCH_H
 
@@ -28,6 +29,10 @@ typedef struct vj_bench_work {
 // "808,280" and "1240,1768" of the command line; NULL: the share of tokens that the published masks leave and take.
 vj_status vj_bench_masks(vj_bench_work *work, const char *ctx, const char *tgt) VJ_MUST_CHECK;
 double vj_bench_flop(const vj_bench_work *work);   // of a step (spec/pretrain.md 12.1)
+
+// A slot of it in host memory (for the life of the process), and the room that a model needs.
+vj_status vj_bench_slot(const vj_bench_work *work, vj_slot *slot) VJ_MUST_CHECK;
+vj_slot_bound vj_bench_bound(const vj_bench_work *work);
 
 // The five products that a step spends most on, with the FLOP that a step has of each.
 enum { VJ_BENCH_SHAPES = 5 };
@@ -87,6 +92,27 @@ typedef struct vj_bench_clips_result {
 // Once through to warm up, once timed, in a process of its own.
 vj_status vj_bench_clips_run(const vj_bench_clips *work, vj_bench_clips_result *out) VJ_MUST_CHECK;
 vj_status vj_bench_clips_list(const vj_bench_clips *work) VJ_MUST_CHECK;
+
+// Saves of the work's model, waited for and beside steps in turns, to a disk of `rate` bytes a second.
+enum { VJ_BENCH_SAVES = 16 };
+typedef struct vj_bench_save {
+    const vj_bench_work *work;
+    const char *dir;                             // an empty or missing folder for the checkpoints
+    double rate;                                 // 0: the disk as it is
+    const char *shards;                          // clips are loaded beside a save too; NULL: not
+    int rounds;
+} vj_bench_save;
+typedef struct vj_bench_save_result {
+    int64_t bytes;                               // of a checkpoint's tensors
+    int n;
+    // Seconds: a save that is waited for; what steps wait for one beside them, and until it is committed; a plain copy of the bytes.
+    double waited[VJ_BENCH_SAVES], stood[VJ_BENCH_SAVES], beside[VJ_BENCH_SAVES], copy[VJ_BENCH_SAVES];
+    double step[VJ_BENCH_SAVES], step_beside[VJ_BENCH_SAVES];   // median step of a round, without and with a save beside it
+    // With shards: seconds until the loader has the next clip.
+    int clips, clips_beside;
+    double clip_median, clip_p99, clip_median_beside, clip_p99_beside;
+} vj_bench_save_result;
+vj_status vj_bench_save_run(const vj_bench_save *save, vj_bench_save_result *out) VJ_MUST_CHECK;
 
 // Runs `work` in a child process and brings `bytes` of result back, or the child's error.
 vj_status vj_bench_apart(vj_status (*work)(const void *context, void *result), const void *context, void *result,

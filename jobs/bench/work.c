@@ -184,7 +184,7 @@ static void choose_ids(int32_t *ctx, int64_t K, int32_t *tgt, int64_t P, int64_t
     }
 }
 
-static vj_status make_slot(const vj_bench_work *w, vj_slot *slot)
+vj_status vj_bench_slot(const vj_bench_work *w, vj_slot *slot)
 {
     const int64_t N = tokens_of(w), pixels = w->batch * 3 * w->frames * w->crop * w->crop;
     *slot = (vj_slot){ .n_groups = 1 };
@@ -216,6 +216,17 @@ static vj_status make_slot(const vj_bench_work *w, vj_slot *slot)
     return VJ_OK;
 }
 
+vj_slot_bound vj_bench_bound(const vj_bench_work *w)
+{
+    vj_slot_bound bound = { .clips = w->batch, .F = w->frames, .height = w->crop, .width = w->crop, .n_pairs = w->n_pairs, .slots = 1, .in_backward = w->in_backward };
+    for (int p = 0; p < w->n_pairs; p++) {
+        bound.ctx_rows += w->batch * w->K[p];
+        bound.tgt_rows += w->batch * w->P[p];
+    }
+    bound.rows = bound.ctx_rows + bound.tgt_rows;
+    return bound;
+}
+
 typedef struct steps_job { const vj_bench_work *work; int steps; } steps_job;
 
 static void copy_ops(const vj_device *d, vj_bench_steps *out)
@@ -240,16 +251,11 @@ static vj_status run_steps(const void *context, void *result)
     vj_device *d = NULL;
     vj_vjepa *m = NULL;
     vj_slot slot;
-    vj_slot_bound bound = { .clips = w->batch, .F = w->frames, .height = w->crop, .width = w->crop, .n_pairs = w->n_pairs, .slots = 1, .in_backward = w->in_backward };
-    for (int p = 0; p < w->n_pairs; p++) {
-        bound.ctx_rows += w->batch * w->K[p];
-        bound.tgt_rows += w->batch * w->P[p];
-    }
-    bound.rows = bound.ctx_rows + bound.tgt_rows;
+    const vj_slot_bound bound = vj_bench_bound(w);
     VJ_TRY(vj_device_open(&d, "cpu", (int)w->threads));
     VJ_TRY(vj_vjepa_create(&m, &w->model, 2, d, &bound, true));
     VJ_TRY(vj_vjepa_init(m, 1));
-    VJ_TRY(make_slot(w, &slot));
+    VJ_TRY(vj_bench_slot(w, &slot));
     for (int s = 0; s <= job->steps; s++) {
         const vj_step_options o = { .lr = 1e-4, .weight_decay = 0.04, .momentum = 0.99925, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = s + 1 };
         vj_step_result r;

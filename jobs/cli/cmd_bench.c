@@ -415,6 +415,7 @@ static const vj_command subcommands[] = {
     { "loader", vj_cmd_bench_loader, "samples to clips on one thread, against another program" },
     { "collectives", vj_cmd_bench_collectives, "what ranks send each other, against MPI's own" },
     { "masks", vj_cmd_bench_masks, "what is left of clips, and how evenly a step spreads over ranks" },
+    { "save", vj_cmd_bench_save, "how long training stands for a save" },
     { 0 },
 };
 

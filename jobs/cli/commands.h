@@ -24,6 +24,7 @@ vj_status vj_cli_out_folder(const char *file) VJ_MUST_CHECK;
 vj_status vj_cmd_bench_loader(int argc, char **argv);
 vj_status vj_cmd_bench_collectives(int argc, char **argv);
 vj_status vj_cmd_bench_masks(int argc, char **argv);
+vj_status vj_cmd_bench_save(int argc, char **argv);
 vj_status vj_cmd_bench(int argc, char **argv);
 vj_status vj_cmd_report(int argc, char **argv);
 vj_status vj_cmd_encode(int argc, char **argv);
