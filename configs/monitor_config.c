@@ -29,6 +29,8 @@ const vj_field vj_monitor_fields[] = {
     FLOAT("monitor.loss_rise", loss_rise, 1.3, 1e9, "warn when the loss is this many times the least of recent lines; 0: never"),
     FLOAT("monitor.held_out_high", held_out_high, 0.97, 1e9,
           "warn when the held-out loss is above this share of the best constant's, after twice the warm-up; 0: never"),
+    FLOAT("monitor.straggler", straggler, 1.2, 1e9,
+          "warn when a rank computes this many times as long per FLOP as the median rank (2 where ranks share CPUs); 0: never"),
     INT("monitor.patience", patience, 3, 1, 1000, 0, "lines in a row behind a warning's begin and end"),
     FLOAT("monitor.hysteresis", hysteresis, 0.25, 10, "how far back beyond its limit a figure must be for a warning to end"),
     FLOAT("monitor.noise", noise, 0.03, 1, "held-out ratios this close (relative) are alike when a checkpoint is recommended"),

@@ -15,6 +15,7 @@ typedef struct vj_monitor_config {
     double gradient_high, encoder_gradient_low;         // of the median of recent lines
     double loss_rise;             // of the least of recent lines
     double held_out_high;         // held-out loss / best constant
+    double straggler;             // monitor.straggler: a rank's compute time per FLOP / the median rank's
     int64_t patience;             // monitor.patience: lines in a row
     double hysteresis;            // monitor.hysteresis
     double noise;                 // monitor.noise: held-out ratios this close are alike to the recommendation

@@ -7,7 +7,10 @@
 #include "parallel/comm_impl.h"
 #include "parallel/tree.h"
 #include "runtime/base/arena.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/str.h"
+
+static _Thread_local double waited;   // seconds, for tickets
 
 int vj_comm_peer_code(const vj_comm *c) { return c && c->engine ? c->engine->peer_code : -1; }
 
@@ -98,11 +101,17 @@ vj_status vj_comm_wait(vj_comm *c, vj_ticket t)
     vj_comm_engine *e = c->engine;
     if (e == NULL) return VJ_OK;
     pthread_mutex_lock(&e->mutex);
-    while (e->done < t && e->status == VJ_OK) pthread_cond_wait(&e->done_one, &e->mutex);
+    if (e->done < t && e->status == VJ_OK) {
+        const double began = vj_now();
+        while (e->done < t && e->status == VJ_OK) pthread_cond_wait(&e->done_one, &e->mutex);
+        waited += vj_now() - began;
+    }
     const bool done = e->done >= t;
     pthread_mutex_unlock(&e->mutex);
     return done ? VJ_OK : vj_fail_text(e->status, e->text);
 }
+
+double vj_comm_waited(void) { return waited; }
 
 // ---- operations ---------------------------------------------------------------------------------------------------------------
 vj_status vj_comm_all_gather(vj_comm *c, void *all, const void *mine, vj_dtype type, int64_t n, int64_t quantum, vj_ticket *t)

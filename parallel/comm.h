@@ -71,6 +71,8 @@ vj_status vj_comm_broadcast(vj_comm *c, int root, void *data, size_t bytes, vj_t
 vj_status vj_comm_barrier(vj_comm *c, vj_ticket *t) VJ_MUST_CHECK;
 // Waits until the operation is done. Tickets may be waited for in any order, and more than once.
 vj_status vj_comm_wait(vj_comm *c, vj_ticket t) VJ_MUST_CHECK;
+// Seconds that the calling thread has spent waiting for tickets, of all communicators; what was done already costs none.
+double vj_comm_waited(void);
 
 // The same at once, for set-up.
 vj_status vj_comm_broadcast_now(vj_comm *c, int root, void *data, size_t bytes) VJ_MUST_CHECK;

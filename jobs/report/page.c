@@ -12,21 +12,21 @@
 #include "runtime/base/file.h"
 
 // ---- in plain words ---------------------------------------------------------------------------------------------------
-// Warnings that began and did not end.
-static int64_t in_force(const vj_report_run *r)
+// Warnings that began and did not end: those about what is learned, or the one about a slow rank.
+static int64_t in_force(const vj_report_run *r, bool slow)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < r->n_warnings; i++) {
         bool over = !r->warnings[i].begins;
         for (int64_t k = i + 1; k < r->n_warnings && !over; k++) over = strcmp(r->warnings[k].name, r->warnings[i].name) == 0;
-        n += !over;
+        n += !over && slow == (strcmp(r->warnings[i].name, "straggler") == 0);
     }
     return n;
 }
 
 static void verdict(vj_str *out, const vj_report_run *r)
 {
-    const int64_t alarms = in_force(r);
+    const int64_t alarms = in_force(r, false);
     if (alarms > 0) {
         vj_str_printf(out, "<p class=\"warn\"><b>Something went wrong, whatever the loss says: %lld warning%s in force at the end.</b></p>", (long long)alarms,
                       alarms == 1 ? " is" : "s are");
@@ -52,7 +52,8 @@ static void verdict(vj_str *out, const vj_report_run *r)
 static void what_next(vj_str *out, const vj_report_run *r)
 {
     if (r->n_warnings == 0) vj_str_add(out, "<p class=\"good\">No warning.</p>");
-    else if (in_force(r) == 0) vj_str_add(out, "<p>There were warnings, all of them are over: see below.</p>");
+    else if (in_force(r, true) > 0) vj_str_add(out, "<p class=\"warn\">A rank is slow, and the others wait for it: see the warnings below.</p>");
+    else if (in_force(r, false) == 0) vj_str_add(out, "<p>There were warnings, all of them are over: see below.</p>");
     if (r->recommended[0] && r->recommended_step < 0) {
         vj_str_add(out, "<p>No checkpoint is recommended to cool down from: ");
         vj_html_text(out, r->recommended);

@@ -98,7 +98,7 @@ void vj_recommend(vj_recommendation *out, const vj_checkpoint_info *list, int64_
     vj_warning which = VJ_WARNINGS;
     for (int i = 0; i < VJ_WARNINGS; i++) {
         int64_t since;
-        if (!vj_warnings_in_force(w, (vj_warning)i, &since) || (first >= 0 && since >= first)) continue;
+        if (i == VJ_WARNING_STRAGGLER || !vj_warnings_in_force(w, (vj_warning)i, &since) || (first >= 0 && since >= first)) continue;
         first = since;
         which = (vj_warning)i;
     }

@@ -75,6 +75,13 @@ static vj_watch_point point_of(const vj_trainer *t, const vj_step_report *r, con
         p.target_variance = m->target_variance;
     }
     if (with_held_out && t->figures_step == t->state.step) p.held_out_ratio = t->figures.loss / t->figures.constant;
+    p.has_ranks = t->window_step == t->state.step;
+    if (p.has_ranks) {
+        p.straggler = t->straggler.named;
+        p.straggler_slowdown = t->straggler.named_slowdown;
+        p.straggler_limit = t->straggler.limit;
+        vj_format(p.straggler_host, sizeof p.straggler_host, "%s", p.straggler >= 0 ? t->hosts[p.straggler] : "?");
+    }
     return p;
 }
 
@@ -161,6 +168,7 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     vj_json_put_i64(w, "substituted_samples", data.substituted);
     vj_json_put_i64(w, "peak_rss_bytes", vj_peak_rss_bytes());
     vj_json_put_f64(w, "train_seconds", t->state.wall_seconds);
+    vj_trainer_put_ranks(w, t);
     put_warnings(w, t->warnings);
     if (watched) put_monitor(w, &figures);
     if (with_held_out && t->figures_step == t->state.step) put_held_out(w, &t->figures);

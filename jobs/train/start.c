@@ -413,6 +413,7 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     VJ_TRY(make_model(t));
     VJ_TRY(vj_ranks_agree(r, make_state(t), NULL, 0));
     VJ_TRY(vj_trainer_begin_stage(t));
+    VJ_TRY(vj_trainer_meet(t));
     return vj_ranks_agree(r, r->lead ? open_files(t) : VJ_OK, NULL, 0);
 }
 
@@ -429,6 +430,9 @@ void vj_trainer_end(vj_trainer *t)
     vj_vjepa_destroy(&t->model);
     vj_mesh_close(&t->mesh);
     vj_host_free(t->unit_norms);
+    vj_host_free(t->windows);
+    vj_host_free(t->hosts);
+    vj_stragglers_destroy(&t->stragglers);
     vj_device_close(&t->device);
     vj_checkpoint_destroy(&t->start);
     vj_weights_close(&t->init);

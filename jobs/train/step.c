@@ -6,6 +6,7 @@
 
 #include "jobs/train/schedule.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/fault.h"
 #include "runtime/base/file.h"
 #include "runtime/log/log.h"
 
@@ -89,6 +90,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     const vj_batch *batch = NULL;
     vj_status status = vj_loader_next(t->loader, &batch);
     if (status != VJ_OK) vj_context("reading the batch of step %lld", (long long)s);
+    vj_phase_lap(&t->clock, VJ_PHASE_DATA);
     VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
     VJ_ASSERT(batch->first == t->state.cursor);
     const double began = vj_now();
@@ -100,8 +102,11 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         work[0] += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
         work[1] += (double)slot_tokens(&t->config.model, &batch->slots[i]);
         status = vj_vjepa_slot(t->model, &batch->slots[i]);
+        vj_fault_slow("train.slot");
     }
+    vj_phase_step(&t->clock, vj_phase_lap(&t->clock, VJ_PHASE_COMPUTE), work[0]);
     if (status == VJ_OK) status = vj_vjepa_update(t->model, &options, &r);
+    vj_phase_lap(&t->clock, VJ_PHASE_UPDATE);
     const bool met = status == VJ_OK;   // else the others wait for this rank in the step: it cannot agree, only leave
     if (met && r.update == VJ_UPDATE_NONFINITE) status = on_nonfinite(t, batch, &r, &options);
     vj_loader_release(t->loader, batch);

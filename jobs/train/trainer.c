@@ -48,6 +48,7 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
         VJ_TRY(vj_trainer_next_stage(t));
         VJ_TRY(vj_trainer_step(t, &r));
         const bool last = t->state.step == stop_at;
+        if (due(t->state.step, c->log_every)) VJ_TRY(vj_trainer_window(t));
         // The lead may look at clips: with weights in parts the others gather with it.
         vj_status said = t->ranks.lead ? vj_vjepa_alone(t->model, true) : vj_vjepa_follow(t->model);
         if (t->ranks.lead && said == VJ_OK) {
@@ -55,12 +56,14 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
             const vj_status ended = vj_vjepa_alone(t->model, false);
             if (said == VJ_OK) said = ended;
         }
+        vj_phase_lap(&t->clock, VJ_PHASE_REPORT);
         bool stop = vj_stop_requested();   // any rank's: all stop at the same step
         VJ_TRY(vj_trainer_border(t, said, &stop));
         if (due(t->state.step, c->checkpoint_every) || last || stop) {
             VJ_TRY(vj_ranks_agree(&t->ranks, vj_run_dir_held(&t->run, true), NULL, 0));
             VJ_TRY(vj_trainer_save(t, last || stop));
         }
+        vj_phase_lap(&t->clock, VJ_PHASE_SAVE);
         if (!last && stop) {
             *outcome = "stopped";
             return VJ_OK;
@@ -115,6 +118,7 @@ vj_status vj_train(const vj_train_request *request)
     if (t.ranks.lead && unlink(summary) != 0 && errno != ENOENT) vj_log(VJ_WARN, "train", "%s: cannot be removed: %s", summary, strerror(errno));
     say_start(&t, stop_at);
     t.log_started = vj_now();
+    vj_phase_start(&t.clock);
     if (t.ranks.lead) vj_progress_start(t.run.phase, stop_at, "steps");
     status = steps(&t, stop_at, &outcome);
     if (status != VJ_OK) vj_trainer_save_end(&t, status);

@@ -7,6 +7,7 @@
 #include "checkpoints/weights.h"
 #include "jobs/train/held_out.h"
 #include "jobs/train/monitor.h"
+#include "jobs/train/phases.h"
 #include "jobs/train/ranks.h"
 #include "jobs/train/recommend.h"
 #include "jobs/train/run_dir.h"
@@ -56,6 +57,13 @@ typedef struct vj_trainer {
     vj_loader_state data;          // where the loader is to begin; only `known` after a checkpoint was read
     bool data_known;
 
+    vj_phase_clock clock;          // of this rank, since the last window began
+    double *windows;               // (ranks, VJ_PHASE_FIGURES): the last window of every rank
+    int64_t window_step;           // the step it ended with, 0: none yet
+    char (*hosts)[64];             // (ranks)
+    vj_stragglers *stragglers;     // the lead's
+    vj_straggler straggler;        // as of the last window
+
     // since the last metrics line
     double log_started, step_seconds, wait_seconds, flop;   // flop, log_samples, log_tokens: of all ranks
     int64_t log_samples, log_tokens, log_steps;
@@ -100,6 +108,10 @@ vj_status vj_trainer_init_open(vj_trainer *t, bool exists) VJ_MUST_CHECK;
 void vj_trainer_init_same(vj_trainer *t);
 vj_status vj_trainer_init_weights(vj_trainer *t) VJ_MUST_CHECK;   // into the model, which was initialised before
 vj_status vj_trainer_init_read(vj_trainer *t, const char *network, const vj_param *p, double *out) VJ_MUST_CHECK;
+// ranks_figures.c: who is where, and at multiples of log.every the time of every rank by phase. All ranks call both.
+vj_status vj_trainer_meet(vj_trainer *t) VJ_MUST_CHECK;
+vj_status vj_trainer_window(vj_trainer *t) VJ_MUST_CHECK;
+void vj_trainer_put_ranks(vj_json_writer *w, const vj_trainer *t);   // members of a line, where a window ended with its step
 // report.c: metrics line, held-out figures, summary.
 vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *report, bool with_held_out) VJ_MUST_CHECK;
 vj_status vj_trainer_summary(vj_trainer *t, const char *outcome) VJ_MUST_CHECK;

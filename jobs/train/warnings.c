@@ -11,14 +11,14 @@ enum { MEDIAN_LINES = 50, LEAST_LINES = 20, MEDIAN_NEEDS = 5, WINDOW_LINES = 5 }
 
 const char *const vj_warning_names[VJ_WARNINGS] = {
     "rank_fall", "rank_low", "spread_low", "targets_alike", "clips_alike", "predicts_constant", "gradient_jump",
-    "encoder_gradient", "loss_rise", "held_out",
+    "encoder_gradient", "loss_rise", "held_out", "straggler",
 };
 
 typedef struct state {
     bool on;
     int64_t since;       // where it began
     int64_t run;         // lines in a row that want a change
-    double reference;    // what the figure was compared with when it began
+    double reference;    // what the figure was compared with when it began; of a straggler its rank
 } state;
 
 struct vj_warnings {
@@ -149,7 +149,7 @@ static verdict judge(const vj_warnings *w, vj_warning which, const vj_watch_poin
     case VJ_WARNING_HELD_OUT:
         v.value = p->step >= 2 * w->warmup ? p->held_out_ratio : NAN, v.limit = c->held_out_high, v.high = true;
         break;
-    case VJ_WARNINGS: break;
+    case VJ_WARNING_STRAGGLER: case VJ_WARNINGS: break;   // has a rule of its own
     }
     v.known = v.limit > 0 && isfinite(v.value) && isfinite(v.reference);
     return v;
@@ -215,7 +215,7 @@ static void describe(const vj_warnings *w, vj_warning_event *e, double reference
         vj_format(e->text, sizeof e->text, "the held-out loss is %.3f of the best constant's (limit %.3f): nothing is predicted; %s",
                   e->value, e->limit, advice);
         return;
-    case VJ_WARNINGS: return;
+    case VJ_WARNING_STRAGGLER: case VJ_WARNINGS: return;
     }
 }
 
@@ -238,10 +238,28 @@ static bool step_rule(vj_warnings *w, vj_warning which, const vj_watch_point *p,
     return true;
 }
 
+// Who is a straggler was decided where the ranks' times are; here it only begins and ends.
+static bool step_straggler(vj_warnings *w, const vj_watch_point *p, vj_warning_event *e)
+{
+    state *s = &w->states[VJ_WARNING_STRAGGLER];
+    if (!p->has_ranks || (s->on ? (double)p->straggler == s->reference : p->straggler < 0)) return false;
+    *e = (vj_warning_event){ .step = p->step, .warning = VJ_WARNING_STRAGGLER, .begins = !s->on, .value = p->straggler_slowdown,
+                             .limit = p->straggler_limit };
+    if (e->begins) {
+        vj_format(e->text, sizeof e->text, "rank %lld on %s computes %.2f times as long per FLOP as the median rank (limit %.2f), and the "
+                  "others wait for it: look at that machine's load, clock and temperature, or leave it out",
+                  (long long)p->straggler, p->straggler_host, p->straggler_slowdown, p->straggler_limit);
+    } else {
+        vj_format(e->text, sizeof e->text, "rank %.0f is no straggler any more", s->reference);
+    }
+    *s = (state){ .on = !s->on, .since = p->step, .reference = (double)p->straggler };
+    return true;
+}
+
 static vj_status span(vj_warnings *w, bool was, int64_t step)
 {
     bool is = false;
-    for (int i = 0; i < VJ_WARNINGS; i++) is = is || w->states[i].on;
+    for (int i = 0; i < VJ_WARNINGS; i++) is = is || (w->states[i].on && i != VJ_WARNING_STRAGGLER);
     if (was && !is) w->spans[w->n_spans - 1].to = step;
     if (was || !is) return VJ_OK;
     VJ_TRY(grow(&w->spans, w->n_spans, &w->spans_capacity, sizeof *w->spans));
@@ -255,7 +273,8 @@ vj_status vj_warnings_add(vj_warnings *w, const vj_watch_point *p, vj_warning_ev
     *n = 0;
     const bool was = w->n_spans > 0 && w->spans[w->n_spans - 1].to < 0;
     VJ_TRY(remember(w, p));
-    for (int i = 0; i < VJ_WARNINGS; i++) *n += step_rule(w, (vj_warning)i, p, &events[*n]);
+    for (int i = 0; i < VJ_WARNINGS; i++)
+        *n += i == VJ_WARNING_STRAGGLER ? step_straggler(w, p, &events[*n]) : step_rule(w, (vj_warning)i, p, &events[*n]);
     return span(w, was, p->step);
 }
 
@@ -281,6 +300,13 @@ void vj_watch_point_read(vj_watch_point *out, const vj_json *line)
     out->variance_ratio = number(m, "variance_ratio");
     out->target_variance = number(m, "target_variance");
     out->held_out_ratio = number(h, "ratio");
+    const vj_json *ranks = vj_json_get(line, "ranks");
+    const char *host = vj_json_as_text(vj_json_get(ranks, "straggler_host"));
+    out->straggler = -1;
+    out->has_ranks = vj_json_as_i64(vj_json_get(ranks, "straggler"), &out->straggler);
+    out->straggler_slowdown = number(ranks, "straggler_slowdown");
+    out->straggler_limit = number(ranks, "straggler_limit");
+    vj_format(out->straggler_host, sizeof out->straggler_host, "%.63s", host ? host : "?");
 }
 
 vj_status vj_warnings_replay(vj_warnings *w, const char *path, int64_t last_step)

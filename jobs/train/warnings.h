@@ -12,6 +12,8 @@
 //   encoder_gradient  grad_norm_encoder < encoder_gradient_low x its median of the last 50 lines
 //   loss_rise         loss > loss_rise x its least of the last 20 lines
 //   held_out          held-out ratio > held_out_high, twice in a row, after twice the warm-up
+//   straggler         a rank is named as one (jobs/train/phases.h); that it is another one ends and begins it. It says
+//                     nothing about what is learned, so no checkpoint is worse for it
 //
 // A warning begins after `patience` lines in a row beyond its limit, and ends after as many that are back by the margin
 // of `hysteresis`. What a figure is compared with stays as it was when the warning began: a collapsed run does not get
@@ -25,7 +27,7 @@
 typedef enum vj_warning {
     VJ_WARNING_RANK_FALL, VJ_WARNING_RANK_LOW, VJ_WARNING_SPREAD_LOW, VJ_WARNING_TARGETS_ALIKE, VJ_WARNING_CLIPS_ALIKE,
     VJ_WARNING_PREDICTS_CONSTANT, VJ_WARNING_GRADIENT_JUMP, VJ_WARNING_ENCODER_GRADIENT, VJ_WARNING_LOSS_RISE,
-    VJ_WARNING_HELD_OUT, VJ_WARNINGS
+    VJ_WARNING_HELD_OUT, VJ_WARNING_STRAGGLER, VJ_WARNINGS
 } vj_warning;
 extern const char *const vj_warning_names[VJ_WARNINGS];
 
@@ -36,6 +38,10 @@ typedef struct vj_watch_point {
     double loss, grad_norm, grad_norm_encoder;
     double rank, spread, cosine, variance_ratio, target_variance;
     double held_out_ratio;
+    bool has_ranks;               // the line compares ranks: what follows is known
+    int64_t straggler;            // rank, -1: none is named
+    double straggler_slowdown, straggler_limit;
+    char straggler_host[64];
 } vj_watch_point;
 
 typedef struct vj_warning_event {

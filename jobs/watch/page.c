@@ -173,6 +173,18 @@ static void put_series(page *p, const vj_watch *w)
     }
 }
 
+static bool has_ranks(const vj_watch *w) { return vj_record_get(&w->kept, "ranks/count") > 1; }
+
+// Seconds a step, of the fastest and the slowest rank.
+static void put_ranks(page *p, const vj_watch *w)
+{
+    if (!has_ranks(w)) return;
+    const vj_record *k = &w->kept;
+    line(p, plain, "%-*s %.0f: computing %.3g to %.3g s a step, waiting for each other %.3g to %.3g s", LABEL, "ranks", vj_record_get(k, "ranks/count"),
+         vj_record_get(k, "phase_seconds/compute/min"), vj_record_get(k, "phase_seconds/compute/max"),
+         vj_record_get(k, "phase_seconds/communication/min"), vj_record_get(k, "phase_seconds/communication/max"));
+}
+
 static void put_warnings(page *p, const vj_watch *w)
 {
     if (w->lines > 0 && w->n_warnings == 0) line(p, plain, "%-*s none", LABEL, "warnings");
@@ -200,7 +212,7 @@ static void put_checkpoints(page *p, const vj_watch *w)
 
 static int tail_lines(const vj_watch *w)
 {
-    return (w->lines > 0 && w->n_warnings == 0) + w->n_warnings + (w->checkpoint_step >= 0 || w->lines > 0) + (w->recommended_step >= 0);
+    return has_ranks(w) + (w->lines > 0 && w->n_warnings == 0) + w->n_warnings + (w->checkpoint_step >= 0 || w->lines > 0) + (w->recommended_step >= 0);
 }
 
 void vj_page(vj_str *out, const vj_watch *w, const vj_page_style *style)
@@ -214,6 +226,7 @@ void vj_page(vj_str *out, const vj_watch *w, const vj_page_style *style)
     if (p.lines < p.most && w->lines > 0) put_line(&p, plain, "");
     put_series(&p, w);
     p.most = all;
+    put_ranks(&p, w);
     put_warnings(&p, w);
     put_checkpoints(&p, w);
 }

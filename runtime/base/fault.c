@@ -23,6 +23,8 @@ static int64_t wanted_count;
 static bool kills, breaks, halves;
 static atomic_int_fast64_t reached;
 static int trace = -1;
+static char slow_point[64];
+static double slow_seconds;
 
 // The fault of reads.
 typedef enum how { NOT_READS, FAILS, INTERRUPTED, ONE_BYTE, SLOW, STALLS } how;
@@ -42,8 +44,8 @@ enum { SLOW_PIECE = 1 << 16 };   // bytes of one slow read
 
 static void malformed(const char *text)
 {
-    fprintf(stderr, "vjepa: error: VJ_FAULT=%s: expected kill@POINT:N, fail@POINT:N, bug@POINT:N, short@pwrite:N or HOW@read[PART]:N with N "
-            "from 1 (HOW: eio, estale, eagain, etimedout, eintr, short, slow, stall, stallSECONDS)\n", text);
+    fprintf(stderr, "vjepa: error: VJ_FAULT=%s: expected kill@POINT:N, fail@POINT:N, bug@POINT:N, short@pwrite:N, slowSECONDS@POINT:N or "
+            "HOW@read[PART]:N with N from 1 (HOW: eio, estale, eagain, etimedout, eintr, short, slow, stall, stallSECONDS)\n", text);
     _exit(2);
 }
 
@@ -87,10 +89,27 @@ static bool parse_reads(const char *text)
     return vj_parse_i64(count, &wanted_count) && wanted_count >= 1 && parse_how(word);
 }
 
+// "slowSECONDS@POINT:N"; false: it is none.
+static bool parse_slow(const char *fault)
+{
+    char seconds[32];
+    const char *at = strchr(fault, '@'), *colon = strrchr(fault, ':');
+    if (!vj_str_starts(fault, "slow") || !at || !colon || colon - at < 2 || (size_t)(colon - at) > sizeof slow_point) return false;
+    const size_t digits = (size_t)(at - fault) - 4, name = (size_t)(colon - at) - 1;
+    if (digits >= sizeof seconds) return false;
+    memcpy(seconds, fault + 4, digits);
+    seconds[digits] = '\0';
+    if (!vj_parse_f64(seconds, &slow_seconds) || !(slow_seconds > 0 && slow_seconds < 1e6)) return false;
+    memcpy(slow_point, at + 1, name);
+    slow_point[name] = '\0';
+    return vj_parse_i64(colon + 1, &wanted_count) && wanted_count >= 1;
+}
+
 static void parse_fault(const char *fault)
 {
-    if (parse_reads(fault)) return;
+    if (parse_reads(fault) || parse_slow(fault)) return;
     read_how = NOT_READS;
+    slow_point[0] = '\0';
     kills = vj_str_starts(fault, "kill@");
     breaks = vj_str_starts(fault, "bug@");
     halves = vj_str_starts(fault, "short@pwrite:");
@@ -144,7 +163,7 @@ bool vj_fault_point(const char *point, const char *path)
 void vj_fault_set(const char *text)
 {
     pthread_once(&once, parse);
-    wanted[0] = '\0';
+    wanted[0] = slow_point[0] = '\0';
     read_how = NOT_READS;
     atomic_store(&reached, 0);
     atomic_store(&reads, 0);
@@ -180,6 +199,13 @@ void vj_fault_written(size_t bytes)
     const double wait = disk_free_at - now;
     pthread_mutex_unlock(&disk);
     sleep_for(wait);
+}
+
+void vj_fault_slow(const char *point)
+{
+    pthread_once(&once, parse);
+    if (!slow_point[0] || strcmp(point, slow_point) != 0 || atomic_fetch_add(&reached, 1) + 1 < wanted_count) return;
+    sleep_for(slow_seconds);
 }
 
 ssize_t vj_fault_pread(int fd, void *data, size_t bytes, off_t offset, const char *path)

@@ -304,6 +304,47 @@ static void a_stage_starts_anew(void **state)
     vj_warnings_destroy(&w);
 }
 
+// Named by who compares the ranks; a line without ranks changes nothing, and another rank is another warning. What was learned is
+// not worse for it.
+static void a_straggler_comes_and_goes(void **state)
+{
+    const vj_monitor_config config = defaults();
+    vj_warnings *w = make(&config);
+    static const struct { bool has; int64_t rank; const char *want; } lines[] = {
+        { true, -1, "" }, { true, 3, "begins straggler" }, { false, 0, "" }, { true, 3, "" }, { true, 0, "ends straggler" }, { false, 0, "" },
+        { true, 0, "begins straggler" }, { true, 0, "" }, { true, -1, "ends straggler" }, { true, -1, "" },
+    };
+    int64_t step = 2 * WARMUP, since;
+    vj_str text = { 0 };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        vj_watch_point p = healthy(step += EVERY);
+        p.has_ranks = lines[i].has;
+        p.straggler = lines[i].rank;
+        p.straggler_slowdown = 2.5;
+        p.straggler_limit = 1.2;
+        vj_format(p.straggler_host, sizeof p.straggler_host, "node%lld", (long long)lines[i].rank);
+        assert_string_equal(add(w, &p), lines[i].want);
+        assert_false(vj_warnings_at(w, step));
+        vj_str_printf(&text, "{\"step\": %lld", (long long)step);
+        if (lines[i].has) vj_str_printf(&text, ", \"ranks\": {\"count\": 4, \"straggler\": %lld}", (long long)lines[i].rank);
+        vj_str_add(&text, "}\n");
+    }
+    vj_warnings_destroy(&w);
+    // Read again from its lines.
+    char path[4200];
+    vj_format(path, sizeof path, "%s/metrics.jsonl", (const char *)*state);
+    assert_ok(vj_file_write_atomic(path, vj_str_text(&text), text.length));
+    vj_str_free(&text);
+    w = make(&config);
+    assert_ok(vj_warnings_replay(w, path, 2 * WARMUP + 7 * EVERY));
+    assert_true(vj_warnings_in_force(w, VJ_WARNING_STRAGGLER, &since) && since == 2 * WARMUP + 7 * EVERY);
+    vj_warnings_destroy(&w);
+    w = make(&config);
+    assert_ok(vj_warnings_replay(w, path, step));
+    assert_false(vj_warnings_in_force(w, VJ_WARNING_STRAGGLER, &since));
+    vj_warnings_destroy(&w);
+}
+
 static void zero_is_never(void **state)
 {
     (void)state;
@@ -327,6 +368,7 @@ int main(void)
         cmocka_unit_test(a_fall_of_the_rank),
         cmocka_unit_test(lines_without_figures_count_for_nothing),
         cmocka_unit_test(a_stage_starts_anew),
+        cmocka_unit_test_setup_teardown(a_straggler_comes_and_goes, scratch_setup, scratch_teardown),
         cmocka_unit_test(zero_is_never),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,12 @@ says "100 of 200" "50 %" "1 min 40 s left" "0.8 to 0.89" "step 100 (2 kept)" "wa
 grep -q $'\033' out && fails "escape sequences without a terminal"
 [ "$(awk '{ if (length($0) > w) w = length($0) } END { print w }' out)" -le 100 ] || fails "a line is too long"
 
+# Ranks: a line where there are several.
+cp run/metrics.jsonl before
+echo '{"step":101,"loss":0.5,"phase_seconds":{"compute":{"min":0.25,"mean":0.3,"max":0.5},"communication":{"min":0.125,"mean":0.2,"max":0.375}},"ranks":{"count":4,"straggler":-1},"warnings":[]}' >> run/metrics.jsonl
+once; says "ranks            4: computing 0.25 to 0.5 s a step, waiting for each other 0.125 to 0.375 s"
+mv before run/metrics.jsonl
+
 # Warnings, the recommendation, held-out figures that stay; texts of files cannot steer the terminal.
 printf '{"step":110,"loss":0.5,"held_out":{"ratio":0.75},"warnings":["rank\\u001b[2J"]}\n{"step":120,"loss":0.5,"warnings":["rank\\u001b[2J"]}\n{"step":130,"lo' >> run/metrics.jsonl
 printf '{"step":110,"name":"rank\\u001b[2J","state":"began","text":"rank fell"}\nno json\n' > run/warnings.jsonl

@@ -150,8 +150,8 @@ static void a_slow_disk_takes_its_time(void **state)
 static void only_the_nth_time_and_point(void **state)
 {
     (void)state;
-    static const char *const passing[] = { "kill@pwrite:2", "kill@elsewhere:1", "fail@fsyn:1", "" };
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const passing[] = { "kill@pwrite:2", "kill@elsewhere:1", "fail@fsyn:1", "slow0.001@pwrite:1", "" };
+    for (size_t i = 0; i < 5; i++) {
         const int status = write_under(passing[i]);
         assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
         expect_content("new");
@@ -162,7 +162,8 @@ static void malformed_ones_end_with_2(void **state)
 {
     (void)state;
     static const char *const bad[] = { "kill", "kill@", "kill@pwrite", "kill@pwrite:0", "kill@pwrite:x", "kill@:1", "die@pwrite:1", "short@fsync:1", "eio@read", "eio@read:0", "eio@read[]:1",
-                                       "eio@read[a:1", "eio@reads:1", "stallx@read:1", "enoent@read:1", "short@read:1++" };
+                                       "eio@read[a:1", "eio@reads:1", "stallx@read:1", "enoent@read:1", "short@read:1++", "slow@pwrite:1", "slow0@pwrite:1",
+                                       "slow1@:1", "slow1@pwrite:0" };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const int status = write_under(bad[i]);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 2) fail_msg("VJ_FAULT=%s was not refused", bad[i]);
