@@ -686,3 +686,20 @@ double vj_vjepa_slot_flop(const vj_model_config *c, const vj_slot *slot)
     }
     return total;
 }
+
+// Blocks forward again, but for their last product.
+double vj_vjepa_slot_recompute_flop(const vj_model_config *c, const vj_slot *slot)
+{
+    const double d = (double)c->width, hidden = (double)c->hidden, q = (double)c->pred_width;
+    double total = 0;
+    for (int i = 0; i < slot->n_groups && c->recompute == 1; i++) {
+        const vj_clip_group *g = &slot->groups[i];
+        for (int k = 0; k < g->n_pairs; k++) {
+            const double B = (double)g->B, K = (double)g->pairs[k].K, n = K + (double)g->pairs[k].P;
+            total += B * (double)c->depth * (8 * K * d * d + 4 * K * K * d + 2 * K * d * hidden);
+            total += B * (double)c->pred_depth * (16 * n * q * q + 4 * n * n * q);
+            total -= B * (10 * K * q * q + 4 * K * n * q);   // of the last block only what target rows need
+        }
+    }
+    return total;
+}

@@ -38,6 +38,8 @@ vj_status vj_vjepa_plan(const vj_model_config *config, int64_t mask_tokens, cons
 // FLOP of one step over `slots` slots (spec/pretrain.md 12.1 with gathered patches; multiply-add = 2; backward counts
 // 2x, recomputation earns nothing).
 double vj_vjepa_slot_flop(const vj_model_config *config, const vj_slot *slot);
+// FLOP of what the backward pass computes again with model.recompute=block: what HFU counts besides. 0 without.
+double vj_vjepa_slot_recompute_flop(const vj_model_config *config, const vj_slot *slot);
 
 // `training` false: no optimiser state, gradients or saved activations (evaluation of a checkpoint).
 vj_status vj_vjepa_create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,

@@ -128,7 +128,7 @@ static void curves(vj_str *out, const vj_report_run *runs, int n)
         { "Speed", {
             { "Clips a second", "held-out figures included", { VJ_C_CLIPS }, { "clips/s" }, 1, false, NAN, NULL },
             { "Seconds of a step", "computing, and waiting for data", { VJ_C_STEP, VJ_C_WAIT }, { "computing", "waiting" }, 2, false, NAN, NULL },
-            { "Share of the measured roof", "model FLOP/s over what a large product of matrices reaches here", { VJ_C_ROOF }, { "share" }, 1, false, NAN, NULL },
+            { "Share of the measured roof (MFU)", "model FLOP/s over what a large product of matrices reaches here", { VJ_C_MFU }, { "share" }, 1, false, NAN, NULL },
         }, 3 },
     };
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {

@@ -8,7 +8,7 @@ enum { VJ_REPORT_RUNS = 6 };
 // The curves that are kept of a run's metrics, by the names of runtime/README.md.
 typedef enum vj_curve {
     VJ_C_LOSS, VJ_C_RATIO, VJ_C_SWAPPED, VJ_C_SPREAD, VJ_C_RANK, VJ_C_COSINE, VJ_C_VARIANCE, VJ_C_GRAD, VJ_C_GRAD_ENCODER,
-    VJ_C_GRAD_PREDICTOR, VJ_C_LR, VJ_C_WD, VJ_C_MOMENTUM, VJ_C_CLIPS, VJ_C_TOKENS, VJ_C_STEP, VJ_C_WAIT, VJ_C_ROOF, VJ_CURVES
+    VJ_C_GRAD_PREDICTOR, VJ_C_LR, VJ_C_WD, VJ_C_MOMENTUM, VJ_C_CLIPS, VJ_C_TOKENS, VJ_C_STEP, VJ_C_WAIT, VJ_C_MFU, VJ_CURVES
 } vj_curve;
 
 typedef struct vj_warning_line { int64_t step; char name[40], text[400]; double value, limit; bool begins; } vj_warning_line;

@@ -14,7 +14,7 @@
 static const char *const curve_names[VJ_CURVES] = {
     "loss", "held_out/ratio", "held_out/swapped_ratio", "monitor/spread", "monitor/rank", "monitor/cosine", "monitor/variance_ratio", "grad_norm",
     "grad_norm_encoder", "grad_norm_predictor", "lr", "weight_decay", "momentum", "samples_per_second", "tokens_per_second", "step_seconds",
-    "data_wait_seconds", "roof_share",
+    "data_wait_seconds", "mfu",
 };
 
 static vj_status add_line(vj_report_run *r, const vj_record *line)
@@ -33,6 +33,7 @@ static vj_status add_line(vj_report_run *r, const vj_record *line)
     }
     r->at[r->n] = line->step;
     for (int c = 0; c < VJ_CURVES; c++) r->value[c][r->n] = vj_record_get(line, curve_names[c]);
+    if (isnan(r->value[VJ_C_MFU][r->n])) r->value[VJ_C_MFU][r->n] = vj_record_get(line, "roof_share");   // its older name
     const double bad = vj_record_get(line, "bad_samples");
     if (isfinite(bad) && (int64_t)bad > r->bad_samples) r->bad_samples = (int64_t)bad;
     r->n++;

@@ -159,7 +159,8 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     const double rate = t->step_seconds > 0 ? t->flop / t->step_seconds : NAN;
     vj_json_put_f64(w, "flop_per_second", rate);
     vj_json_put_f64(w, "roof_flop_per_second", t->roof);
-    vj_json_put_f64(w, "roof_share", rate / t->roof);
+    vj_json_put_f64(w, "mfu", rate / t->roof);
+    vj_json_put_f64(w, "hfu", (t->flop + t->again_flop) / t->step_seconds / t->roof);
     vj_json_put_f64(w, "loader_cpu_seconds", data.decode_seconds);
     vj_json_put_i64(w, "cursor", (int64_t)t->state.cursor);
     vj_json_put_i64(w, "adam_step", t->state.adam_step);
@@ -179,7 +180,7 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     VJ_TRY(say_warnings(t, events, n_events));
 
     t->log_started = vj_now();
-    t->step_seconds = t->wait_seconds = t->flop = t->loss_sum = 0;
+    t->step_seconds = t->wait_seconds = t->flop = t->again_flop = t->loss_sum = 0;
     t->log_samples = t->log_tokens = t->log_steps = t->loss_count = 0;
     return VJ_OK;
 }

@@ -30,6 +30,8 @@ static const struct { const char *name, *help; } helps[] = {
     { "samples_per_second", "Samples per second of wall time" },
     { "tokens_per_second", "Tokens per second of wall time" },
     { "flop_per_second", "Model FLOP per second of computing" },
+    { "mfu", "Model FLOP per second over what the devices of all ranks reach on large products" },
+    { "hfu", "The same with what the backward pass computes again" },
     { "phase_seconds/data/max", "Seconds a step that the rank which waited most spent waiting for data" },
     { "phase_seconds/compute/max", "Seconds a step of forward and backward on the slowest rank" },
     { "phase_seconds/communication/max", "Seconds a step that the rank which waited most spent waiting for other ranks" },

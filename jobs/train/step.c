@@ -97,10 +97,11 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
 
     vj_step_result r;
     status = c->in_backward ? vj_vjepa_step_begin_in_backward(t->model, &options) : vj_vjepa_step_begin(t->model, c->batch / t->config.mask.group);
-    double work[2] = { 0, 0 };   // FLOP and tokens
+    double work[3] = { 0, 0, 0 };   // model FLOP, tokens, FLOP that are done again
     for (int i = 0; i < batch->n_slots && status == VJ_OK; i++) {
         work[0] += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
         work[1] += (double)slot_tokens(&t->config.model, &batch->slots[i]);
+        work[2] += vj_vjepa_slot_recompute_flop(&t->config.model, &batch->slots[i]);
         status = vj_vjepa_slot(t->model, &batch->slots[i]);
         vj_fault_slow("train.slot");
     }
@@ -113,9 +114,10 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     if (status != VJ_OK) vj_context("in step %lld", (long long)s);
     if (!met) return status;
     if (status == VJ_OK) status = vj_run_dir_held(&t->run, false);   // else what follows writes into another process' run
-    VJ_TRY(vj_ranks_agree(&t->ranks, status, work, 2));
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, work, 3));
     t->flop += work[0];
     t->log_tokens += (int64_t)work[1];
+    t->again_flop += work[2];
 
     t->state.step = s;
     t->state.cursor += (uint64_t)c->batch;

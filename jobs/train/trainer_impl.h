@@ -65,7 +65,7 @@ typedef struct vj_trainer {
     vj_straggler straggler;        // as of the last window
 
     // since the last metrics line
-    double log_started, step_seconds, wait_seconds, flop;   // flop, log_samples, log_tokens: of all ranks
+    double log_started, step_seconds, wait_seconds, flop, again_flop;   // flop, again_flop, log_samples, log_tokens: of all ranks
     int64_t log_samples, log_tokens, log_steps;
     double loss_sum;
     int64_t loss_count;

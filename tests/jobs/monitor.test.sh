@@ -18,7 +18,7 @@ run "$scratch/a" threads=1 log.every=5
 jq -e -s 'all(.[]; .monitor | .clips == 32 and .of_held_out and .spread > 0 and .rank >= 1 and .rank <= 32 and .cosine <= 1
             and .variance_ratio > 0 and .target_variance > 0 and .target_variance <= 1 and .seconds > 0)' \
   "$scratch/a/metrics.jsonl" > /dev/null || { fails "figures out of their range"; figures "$scratch/a"; }
-jq -e -s 'all(.[]; .tokens_per_second / .samples_per_second == 32 and .roof_share > 0 and .roof_flop_per_second > 1e6
+jq -e -s 'all(.[]; .tokens_per_second / .samples_per_second == 32 and .mfu > 0 and .hfu == .mfu and .roof_flop_per_second > 1e6
             and (.grad_norm_units.encoder | length) == 4 and (.grad_norm_units.predictor | length) == 2
             and ((.grad_norm_units.encoder + .grad_norm_units.predictor | map(. * .) | add | sqrt) / .grad_norm - 1 | fabs) < 1e-9)' \
   "$scratch/a/metrics.jsonl" > /dev/null || { fails "rates or norms of units"; tail -n 1 "$scratch/a/metrics.jsonl"; }

@@ -444,6 +444,33 @@ static void first_weights(void **state)
     free(v[1]);
 }
 
+// FLOP of products and attention that ran in one step.
+static double executed_flop(const vj_model_config *config, vj_slot *slot)
+{
+    small_model s;
+    vj_op_stat stats[64];
+    double flop = 0;
+    small_open(&s, "cpu", 1, config, 1);
+    vj_device_stats_enable(s.device, true);
+    small_step(&s, 1);
+    const int n = vj_device_stats(s.device, stats, 64);
+    for (int i = 0; i < n; i++) flop += stats[i].flop;
+    *slot = s.slot;
+    small_close(&s);
+    return flop;
+}
+
+static void recomputation_costs_what_is_said(void **state)
+{
+    (void)state;
+    vj_model_config none = small_config(), block = small_config();
+    vj_slot slot;
+    block.recompute = 1;
+    const double less = executed_flop(&none, &slot), more = executed_flop(&block, &slot), want = vj_vjepa_slot_recompute_flop(&block, &slot);
+    assert_true(want > 0 && more - less == want);
+    assert_true(vj_vjepa_slot_recompute_flop(&none, &slot) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +485,7 @@ int main(void)
         cmocka_unit_test(slots_that_do_not_fit_are_refused),
         cmocka_unit_test(digests),
         cmocka_unit_test(first_weights),
+        cmocka_unit_test(recomputation_costs_what_is_said),
     };
     return cmocka_run_group_tests_name("model/step", tests, NULL, NULL);
 }
