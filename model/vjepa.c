@@ -231,6 +231,36 @@ vj_status vj_vjepa_resize(vj_vjepa *m, const vj_slot_bound *bound)
     return allocate_buffers(m);
 }
 
+// A sixteenth more than asked for: the next slot that is larger still is not much larger.
+static int64_t more(int64_t have, int64_t need) { return need > have ? need + need / 16 : have; }
+
+vj_status vj_vjepa_room(vj_vjepa *m, const vj_slot *slots, int n_slots, bool *grew)
+{
+    const vj_plan_bound have = vj_plan_bound_of(&m->config, &m->bound);
+    int64_t most_ctx = 0, most_tgt = 0, most_rows = 0;
+    for (int i = 0; i < n_slots; i++) {
+        int64_t ctx = 0, tgt = 0;
+        for (int k = 0; k < slots[i].n_groups; k++) {
+            const vj_clip_group *g = &slots[i].groups[k];
+            for (int p = 0; p < g->n_pairs; p++) {
+                ctx += g->B * g->pairs[p].K;
+                tgt += g->B * g->pairs[p].P;
+            }
+        }
+        most_ctx = ctx > most_ctx ? ctx : most_ctx;
+        most_tgt = tgt > most_tgt ? tgt : most_tgt;
+        most_rows = ctx + tgt > most_rows ? ctx + tgt : most_rows;
+    }
+    const bool grows = most_ctx > have.ctx || most_tgt > have.tgt || most_rows > have.pred;
+    if (grew) *grew = grows;
+    if (!grows) return VJ_OK;
+    vj_slot_bound bound = m->bound;
+    bound.ctx_rows = more(have.ctx, most_ctx);
+    bound.tgt_rows = more(have.tgt, most_tgt);
+    bound.rows = more(have.pred, most_rows);
+    return vj_vjepa_resize(m, &bound);
+}
+
 static vj_status create(vj_vjepa **out, const vj_model_config *config, int64_t mask_tokens, vj_device *device,
                         const vj_slot_bound *bound, bool training, bool encoder_only)
 {

@@ -53,6 +53,9 @@ vj_status vj_vjepa_create_encoder(vj_vjepa **out, const vj_model_config *config,
 // `bound->slots` may not be above the number the model was created with; `in_backward` stays as it was. Between steps only. After
 // a failure the model can only be destroyed.
 vj_status vj_vjepa_resize(vj_vjepa *m, const vj_slot_bound *bound) VJ_MUST_CHECK;
+// Makes room for these slots where they need more rows than `bound` announced, so that it need not be the largest that masks may be.
+// Changes no bit. Between steps only; nothing happens when they fit. *grew may be NULL. After a failure the model can only be destroyed.
+vj_status vj_vjepa_room(vj_vjepa *m, const vj_slot *slots, int n_slots, bool *grew) VJ_MUST_CHECK;
 void vj_vjepa_destroy(vj_vjepa **m);
 // Official initialisation (spec/pretrain.md 1.8) from Philox streams keyed by (seed, parameter); target = copy of
 // encoder.

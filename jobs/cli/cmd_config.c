@@ -13,12 +13,11 @@
 #include "jobs/train/mesh_spec.h"
 #include "jobs/train/monitor.h"
 #include "jobs/train/roof.h"
+#include "jobs/train/room.h"
 #include "model/layouts.h"
 #include "model/vjepa.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
-
-enum { SIMULATED_STEPS = 24 };
 
 typedef struct costs {
     int64_t encoder, predictor, mask_tokens;   // parameters
@@ -26,7 +25,6 @@ typedef struct costs {
     vj_mask_counts masks[VJ_MAX_MASKS];
     vj_memory_plan memory;
     int64_t loader, held_out, monitors, copy, total;     // bytes of memory besides the model's, and of all
-    int64_t reserved;                          // the largest single buffer: no slot can need more, few touch all of it
     int64_t checkpoint, disk;                  // bytes
     double flop;                               // of a step
 } costs;
@@ -61,14 +59,8 @@ static vj_status count(const vj_run_config *c, costs *k)
     const int64_t F = longest(&c->data.fpc), side = c->data.crop / c->model.patch;
     const vj_token_grid grid = { F / c->model.tubelet, side, side };
     k->tokens = grid.t * grid.h * grid.w;
-    VJ_TRY(vj_masks_simulate(&c->mask, (uint64_t)c->train.seed, grid, c->mask.group, c->train.batch / c->mask.group, SIMULATED_STEPS, k->masks));
-    vj_slot_bound bound = { .clips = c->mask.group, .F = F, .height = c->data.crop, .width = c->data.crop, .n_pairs = c->mask.n,
-                            .slots = c->train.batch / c->mask.group, .in_backward = c->train.in_backward };
-    for (int64_t i = 0; i < c->mask.n; i++) {
-        bound.ctx_rows += k->masks[i].max_K * c->mask.group;
-        bound.tgt_rows += k->masks[i].max_P * c->mask.group;
-    }
-    bound.rows = bound.ctx_rows + bound.tgt_rows;
+    vj_slot_bound bound;
+    VJ_TRY(vj_room_expected(c, &bound, k->masks));
     const vj_dtype real = strcmp(c->train.device, "ref") == 0 ? VJ_F64 : VJ_F32;
     vj_memory_plan most;
     VJ_TRY(vj_vjepa_plan(&c->model, k->mask_tokens, &bound, true, real, &most));
@@ -81,9 +73,6 @@ static vj_status count(const vj_run_config *c, costs *k)
         bound.mesh = &mesh;
     }
     VJ_TRY(vj_vjepa_plan(&c->model, k->mask_tokens, &bound, true, real, &k->memory));
-    bound.ctx_rows = bound.tgt_rows = bound.rows = 0;   // as training reserves: whatever the masks may be
-    VJ_TRY(vj_vjepa_plan(&c->model, k->mask_tokens, &bound, true, real, &most));
-    k->reserved = most.saved > most.scratch ? most.saved : most.scratch;
     const vj_loader_stage stage = { .batch = c->train.batch, .slot = c->mask.group, .crop = c->data.crop, .tubelet = c->model.tubelet,
                                     .patch = c->model.patch, .fpc = c->data.fpc, .fps = c->data.fps, .world = 1, .threads = (int)c->data.threads };
     k->loader = vj_loader_bytes(&c->data, &c->mask, &stage);
@@ -245,10 +234,7 @@ static void name_changes(const vj_run_config *c, const vj_run_config *now, vj_st
     if (now->train.batch != c->train.batch) vj_str_printf(out, " train.batch=%lld", (long long)now->train.batch);
 }
 
-static bool fits(const costs *k, int64_t have)
-{
-    return k->total <= have && (double)k->reserved <= (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-}
+static bool fits(const costs *k, int64_t have) { return k->total <= have; }
 
 // Words that make it fit into `have` bytes, or why none do. Changes that turn out not to be needed are taken back.
 static vj_status what_would_fit(const vj_run_config *c, int64_t have, vj_str *out)
@@ -285,12 +271,10 @@ static vj_status what_would_fit(const vj_run_config *c, int64_t have, vj_str *ou
 
 static vj_status fits_memory(const vj_run_config *c, const costs *k, int64_t have)
 {
-    char want[24], want_most[24], there[24];
+    char want[24], there[24];
     vj_bytes_text(want, (double)k->total);
     vj_bytes_text(there, (double)have);
-    vj_bytes_text(want_most, (double)k->reserved);
     if (have > 0 && !fits(k, have)) {
-        if (k->total <= have) vj_format(want, sizeof want, "up to %.15s", want_most);
         vj_str hint = { 0 };
         VJ_TRY(what_would_fit(c, have, &hint));
         vj_status status = vj_fail(VJ_ERR_CONFIG, "does not fit: %s of memory are needed, %s are available; %s", want, there,

@@ -67,6 +67,7 @@ static vj_status all_targets(vj_held_out *h, const vj_slot *slot, int group, int
     fill_ids(h, g->B, *N);
     const vj_slot whole = every_token(h, slot, group);
     int64_t rows = 0;
+    VJ_TRY(vj_vjepa_room(h->model, &whole, 1, NULL));
     VJ_TRY(vj_vjepa_predict(h->model, &whole, NULL, h->target, h->capacity, &rows));
     VJ_ASSERT(rows == g->B * *N);
     return VJ_OK;
@@ -233,6 +234,7 @@ static void add_clip(vj_held_out *h, const vj_clip_group *g, int64_t first_row, 
 static vj_status add_slot(vj_held_out *h, const vj_loader *loader, const vj_batch *batch, const vj_slot *slot, sums *s)
 {
     int64_t rows = 0, row = 0;
+    VJ_TRY(vj_vjepa_room(h->model, slot, 1, NULL));
     VJ_TRY(vj_vjepa_predict(h->model, slot, h->pred, NULL, h->capacity, &rows));
     for (int gi = 0; gi < slot->n_groups; gi++) {
         const vj_clip_group *g = &slot->groups[gi];

@@ -152,6 +152,7 @@ static vj_status look_at(vj_monitor *m, const vj_slot *slot, bool predict, int64
     const int64_t C = m->C;
     int64_t rows = 0, pred_rows = 0;
     VJ_TRY(vj_vjepa_features(m->model, VJ_TARGET_ENCODER, slot, &last, 1, m->features, m->rows, &rows));
+    if (predict) VJ_TRY(vj_vjepa_room(m->model, slot, 1, NULL));
     if (predict) VJ_TRY(vj_vjepa_predict(m->model, slot, m->pred, NULL, m->pred_rows, &pred_rows));
     const float *features = m->features;
     for (int i = 0; i < slot->n_groups; i++) {

@@ -6,23 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "jobs/train/room.h"
 #include "jobs/train/trainer_impl.h"
 #include "runtime/log/log.h"
-
-vj_slot_bound vj_trainer_bound(const vj_run_config *c)
-{
-    int64_t frames = 0;
-    for (int64_t i = 0; i < c->data.fpc.n; i++) frames = c->data.fpc.v[i] > frames ? c->data.fpc.v[i] : frames;
-    return (vj_slot_bound){ .clips = c->mask.group, .F = frames, .height = c->data.crop, .width = c->data.crop,
-                            .n_pairs = c->mask.n, .slots = c->train.batch / c->mask.group, .in_backward = c->train.in_backward };
-}
 
 vj_status vj_trainer_begin_stage(vj_trainer *t)
 {
     t->stage_index = vj_stage_at(&t->whole, t->state.step);
     if (t->stage_index > 0) {   // the model was made for stage 0
         t->config = vj_stage_config(&t->whole, t->stage_index);
-        vj_slot_bound bound = vj_trainer_bound(&t->config);
+        vj_slot_bound bound;
+        VJ_TRY(vj_ranks_agree(&t->ranks, vj_room_expected(&t->config, &bound, NULL), NULL, 0));
         bound.mesh = vj_comm_size(t->ranks.world) > 1 ? &t->mesh : NULL;
         VJ_TRY_CTX(vj_vjepa_resize(t->model, &bound), "making room for stage %d", t->stage_index + 1);
     }

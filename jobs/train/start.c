@@ -4,6 +4,7 @@
 #include "jobs/train/mesh_spec.h"
 #include "jobs/train/parts.h"
 #include "jobs/train/roof.h"
+#include "jobs/train/room.h"
 #include "jobs/train/trainer_impl.h"
 
 #include <stdio.h>
@@ -142,10 +143,11 @@ static vj_status make_model(vj_trainer *t)
              vj_device_isa(t->device), isa);
     t->mask_tokens = c->model.mask_tokens > 0 ? c->model.mask_tokens : c->mask.n * c->data.fpc.n;
     // The gradient tree is as high as the stage with most slots needs; the rest is made again where a stage begins.
-    vj_slot_bound bound = vj_trainer_bound(c);
+    vj_slot_bound bound;
+    VJ_TRY(vj_ranks_agree(&t->ranks, vj_room_expected(c, &bound, NULL), NULL, 0));
     for (int i = 0; i < vj_stage_count(&t->whole); i++) {
         const vj_run_config stage = vj_stage_config(&t->whole, i);
-        const int64_t slots = vj_trainer_bound(&stage).slots;
+        const int64_t slots = vj_room_any(&stage).slots;
         bound.slots = slots > bound.slots ? slots : bound.slots;
     }
     vj_mesh_spec spec;

@@ -75,6 +75,18 @@ static int64_t slot_tokens(const vj_model_config *c, const vj_slot *slot)
     return tokens;
 }
 
+// For slots of longer masks than any before.
+static vj_status make_room(vj_trainer *t, const vj_batch *batch)
+{
+    bool grew;
+    VJ_TRY_CTX(vj_vjepa_room(t->model, batch->slots, batch->n_slots, &grew), "making room for longer masks");
+    if (!grew) return VJ_OK;
+    char bytes[24];
+    vj_bytes_text(bytes, (double)vj_vjepa_memory(t->model)->total);
+    vj_log(VJ_DEBUG, "train", "step %lld: masks are longer than any before, the model takes %s now", (long long)t->state.step + 1, bytes);
+    return VJ_OK;
+}
+
 vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
 {
     const vj_train_config *c = &t->config.train;
@@ -96,7 +108,11 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     const double began = vj_now();
 
     vj_step_result r;
-    status = c->in_backward ? vj_vjepa_step_begin_in_backward(t->model, &options) : vj_vjepa_step_begin(t->model, c->batch / t->config.mask.group);
+    status = make_room(t, batch);
+    if (status == VJ_OK) {
+        status = c->in_backward ? vj_vjepa_step_begin_in_backward(t->model, &options)
+                                : vj_vjepa_step_begin(t->model, c->batch / t->config.mask.group);
+    }
     double work[3] = { 0, 0, 0 };   // model FLOP, tokens, FLOP that are done again
     for (int i = 0; i < batch->n_slots && status == VJ_OK; i++) {
         work[0] += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);

@@ -81,7 +81,6 @@ typedef struct vj_trainer {
 vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request) VJ_MUST_CHECK;
 void vj_trainer_end(vj_trainer *t);
 // stage.c: model buffers, loader and held-out figures for the stage that the next step belongs to.
-vj_slot_bound vj_trainer_bound(const vj_run_config *stage);
 vj_status vj_trainer_begin_stage(vj_trainer *t) VJ_MUST_CHECK;
 // At a step border: goes over to the next stage when it begins here.
 vj_status vj_trainer_next_stage(vj_trainer *t) VJ_MUST_CHECK;

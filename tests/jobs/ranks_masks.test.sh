@@ -31,7 +31,8 @@ got=$(on 2 moved mask.truncate=global)
 # All samples of a rank are one group.
 on 4 rank-4 mask.truncate=rank > "$scratch/hash"
 [ "$(cat "$scratch/hash")" = "$slot" ] || fails "a rank's only slot is not all its samples: $(cat "$scratch/hash") instead of $slot"
-[ "$(grep -c "over all samples of a rank, of 4 now" "$scratch/err")" = 1 ] || { fails "no message, or several, on the number of ranks"; cat "$scratch/err"; }
+[ "$(grep -c "over all samples of a rank, of 4 now" "$scratch/err")" = 1 ] ||
+  { fails "no message, or several, on the number of ranks"; cat "$scratch/err"; }
 two=$(on 2 rank-2 mask.truncate=rank)
 again=$(on 2 rank-2-again mask.truncate=rank)
 one=$(on 1 rank-1 mask.truncate=rank)
@@ -40,4 +41,20 @@ one=$(on 1 rank-1 mask.truncate=rank)
 # Alone, all samples of the step are one group.
 [ "$one" = "$("$VJEPA" checkpoint hash "$scratch/global")" ] || fails "rank on one rank is not global: $one"
 
+
+# Room for activations is what config check counts, from masks that are drawn ahead, and grows where longer ones come (with this seed
+# once, and so on one of two ranks): no bit changes.
+export VJ_LOG=debug
+room=(seed=3 train.steps=12 mask.group=1 data.crop=48 'data.fpc=[8]' 'mask.blocks=[12]' 'mask.spatial_low=[0.05]' 'mask.spatial_high=[0.15]'
+      'mask.temporal_low=[0.05]' 'mask.temporal_high=[1]' 'mask.aspect_low=[0.75]' 'mask.aspect_high=[1.5]'
+      'mask.max_temporal_keep=[1]' 'mask.max_keep=[0]')
+one=$(on 1 room "${room[@]}")
+grep -q "masks are longer than any before, the model takes" "$scratch/err" || { fails "nothing grew"; cat "$scratch/err"; }
+said=$(sed -nE 's/.*, ([0-9.]+) MB for the model.*/\1/p' "$scratch/err")
+"$VJEPA" config check quickstart --json "data.dir=$shards" "${small[@]}" "${base[@]}" "${room[@]}" > "$scratch/check.json" 2> "$scratch/err"
+counted=$(jq -r '.memory_bytes | (.total - .loader - .held_out - .monitors - .save_copy) / 1e6' "$scratch/check.json")
+awk -v a="$said" -v b="$counted" 'BEGIN { exit !(a > b - 0.06 && a < b + 0.06) }' ||
+  fails "training reserves $said MB for the model, config check counts $counted MB"
+two=$(on 2 room-2 "${room[@]}")
+[ -n "$one" ] && [ "$one" = "$two" ] || fails "room that grows: $one, on 2 ranks $two"
 exit $((failures > 0))

@@ -167,6 +167,38 @@ static void another_size_changes_no_bit(void **state)
     small_close(&b);
 }
 
+// Made for fewer rows than come: it grows between steps, and has the bits of a model that was large from the start.
+static void room_changes_no_bit(void **state)
+{
+    (void)state;
+    const vj_model_config c = small_config();
+    small_model a, b = { 0 };
+    small_open(&a, "cpu", 1, &c, 2);
+    OK(vj_device_open(&b.device, "cpu", 1));
+    vj_slot_bound bound = small_bound(2);
+    bound.ctx_rows = bound.tgt_rows = 8;
+    bound.rows = 16;
+    OK(vj_vjepa_create(&b.m, &c, SMALL_TOKENS, b.device, &bound, true));
+    small_fill(b.m);
+    small_slot(&b, 1);
+    OK(vj_vjepa_step_begin(b.m, 1));
+    assert_fails(vj_vjepa_slot(b.m, &b.slot), VJ_ERR_BUG, "larger than the bound");
+    const int64_t little = vj_vjepa_memory(b.m)->total;
+    for (int64_t step = 1; step <= 3; step++) {
+        bool grew;
+        small_slot(&a, (uint64_t)step);
+        small_slot(&b, (uint64_t)step);
+        OK(vj_vjepa_room(b.m, &b.slot, 1, &grew));
+        assert_int_equal(grew, step == 1);
+        (void)small_step(&a, step);
+        (void)small_step(&b, step);
+    }
+    assert_same_state(a.m, b.m);
+    assert_true(little < vj_vjepa_memory(b.m)->total && vj_vjepa_memory(b.m)->total < vj_vjepa_memory(a.m)->total);
+    small_close(&a);
+    small_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +207,7 @@ int main(void)
         cmocka_unit_test(an_encoder_alone_agrees_and_is_smaller),
         cmocka_unit_test(looking_trains_nothing),
         cmocka_unit_test(another_size_changes_no_bit),
+        cmocka_unit_test(room_changes_no_bit),
     };
     return cmocka_run_group_tests_name("model/features", tests, NULL, NULL);
 }
