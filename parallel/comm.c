@@ -46,6 +46,55 @@ void vj_fold(double *out, const void *const *leaf, int n_leaves, int64_t n, vj_r
     }
 }
 
+// ---- watching ---------------------------------------------------------------------------------------------------------------
+void vj_comm_observe(vj_comm *world, vj_comm_observer f, void *context)
+{
+    vj_comm_engine *e = world->engine;
+    if (e == NULL) return;
+    pthread_mutex_lock(&e->observing);
+    VJ_ASSERT(e->watchers < VJ_COMM_OBSERVERS);
+    e->watcher[e->watchers++] = (vj_comm_watcher){ f, context };
+    pthread_mutex_unlock(&e->observing);
+}
+
+void vj_comm_unobserve(vj_comm *world, vj_comm_observer f, void *context)
+{
+    vj_comm_engine *e = world->engine;
+    if (e == NULL) return;
+    pthread_mutex_lock(&e->observing);
+    int n = 0;
+    for (int i = 0; i < e->watchers; i++) {
+        if (e->watcher[i].f != f || e->watcher[i].context != context) e->watcher[n++] = e->watcher[i];
+    }
+    e->watchers = n;
+    pthread_mutex_unlock(&e->observing);
+}
+
+void vj_comm_about(vj_comm *c, const char *what, int unit)
+{
+    c->what = what;
+    c->unit = unit;
+}
+
+void vj_comm_name(vj_comm *c, const char *name) { c->name = name; }
+
+static void tell(vj_comm_engine *e, const vj_comm_event *event)
+{
+    pthread_mutex_lock(&e->observing);
+    for (int i = 0; i < e->watchers; i++) e->watcher[i].f(e->watcher[i].context, event);
+    pthread_mutex_unlock(&e->observing);
+}
+
+static vj_comm_event event_of(const vj_comm_op *op, uint64_t seq)
+{
+    static const char *const kinds[] = { "all-gather", "reduce-scatter", "all-reduce", "broadcast", "barrier" };
+    const bool typed = op->kind == VJ_ALL_GATHER || op->kind == VJ_REDUCE_SCATTER;
+    const size_t size = typed ? vj_dtype_size(op->type) : op->kind == VJ_ALL_REDUCE ? sizeof(double) : 1;
+    return (vj_comm_event){ .seq = seq, .op = kinds[op->kind], .what = op->what, .unit = op->what ? op->unit : -1,
+                            .bytes = op->n * (int64_t)size, .comm = op->comm->name, .size = op->comm->size, .asked = op->asked,
+                            .began = vj_now() };
+}
+
 // ---- the thread -------------------------------------------------------------------------------------------------------------
 static vj_status carry_out(const vj_comm_op *op) { return op->comm->node ? vj_node_run(op->comm->node, op->comm, op) : vj_messages_run(op->comm, op); }
 
@@ -63,8 +112,14 @@ static void *run(void *context)
         while (e->done == e->asked && !e->closing) pthread_cond_wait(&e->work, &e->mutex);
         if (e->done == e->asked) break;
         const vj_comm_op op = e->ring[e->done % VJ_COMM_QUEUE];
+        const uint64_t seq = e->done + 1;
         pthread_mutex_unlock(&e->mutex);
+        vj_comm_event event = event_of(&op, seq);
+        tell(e, &event);
         const vj_status status = carry_out(&op);
+        event.ended = vj_now();
+        event.failed = status != VJ_OK;
+        tell(e, &event);
         pthread_mutex_lock(&e->mutex);
         if (status != VJ_OK) {
             e->status = status;
@@ -88,7 +143,11 @@ static vj_status ask(const vj_comm_op *op, vj_ticket *t)
     while (e->asked - e->done == VJ_COMM_QUEUE && e->status == VJ_OK) pthread_cond_wait(&e->done_one, &e->mutex);
     const vj_status status = e->status;
     if (status == VJ_OK) {
-        e->ring[e->asked % VJ_COMM_QUEUE] = *op;
+        vj_comm_op *mine = &e->ring[e->asked % VJ_COMM_QUEUE];
+        *mine = *op;
+        mine->what = op->comm->what;
+        mine->unit = op->comm->unit;
+        mine->asked = vj_now();
         *t = ++e->asked;
         pthread_cond_signal(&e->work);
     }
@@ -191,7 +250,8 @@ static vj_status make(vj_comm **out, vj_comm_engine *engine, int rank, int size,
     vj_comm *c;
     *out = NULL;
     VJ_TRY(vj_host_alloc(&c, sizeof *c, "a communicator"));
-    *c = (vj_comm){ .engine = engine, .rank = rank, .size = size, .local_size = engine ? engine->transport.local_size : 1 };
+    *c = (vj_comm){ .engine = engine, .rank = rank, .size = size, .local_size = engine ? engine->transport.local_size : 1,
+                    .name = world_rank ? "part" : "world" };
     const size_t n = (size_t)size;
     vj_status status = vj_host_alloc(&c->world_rank, n * sizeof *c->world_rank, "a communicator");
     if (status == VJ_OK) status = vj_host_alloc(&c->leaf, n * sizeof *c->leaf, "a communicator");
@@ -230,6 +290,7 @@ static void end_engine(vj_comm_engine *e)
     pthread_cond_destroy(&e->work);
     pthread_cond_destroy(&e->done_one);
     pthread_mutex_destroy(&e->mutex);
+    pthread_mutex_destroy(&e->observing);
     vj_host_free(e->scratch);
     vj_host_free(e);
 }
@@ -259,6 +320,7 @@ vj_status vj_world_open(vj_comm **out, const vj_world_request *request)
     VJ_TRY(vj_host_alloc(&e, sizeof *e, "a communicator"));
     *e = (vj_comm_engine){ .transport = t, .next_id = 1, .peer_code = -1 };
     pthread_mutex_init(&e->mutex, NULL);
+    pthread_mutex_init(&e->observing, NULL);
     pthread_cond_init(&e->work, NULL);
     pthread_cond_init(&e->done_one, NULL);
     VJ_CHECK(pthread_create(&e->thread, NULL, run, e) == 0, VJ_ERR_NOMEM, "the communication thread cannot be started");

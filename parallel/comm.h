@@ -55,6 +55,32 @@ const char *vj_comm_carrier(const vj_comm *c); // "self", "shared memory", "Open
 // MPI itself, NULL where this rank is alone: to measure against while nothing of a communicator is under way.
 const struct vj_mpi_api *vj_comm_mpi(const vj_comm *c);
 
+// ---- watching ----------------------------------------------------------------------------------------------------------------
+typedef struct vj_comm_event {
+    uint64_t seq;              // 1, 2, ...: the same operation on all ranks, over all communicators of the world
+    const char *op;            // "all-gather", "reduce-scatter", "all-reduce", "broadcast", "barrier"
+    const char *what;          // what it is for (vj_comm_about), NULL: not said
+    int unit;                  // of what, -1: none
+    int64_t bytes;             // of the whole buffer
+    const char *comm;          // "world", or what it was named
+    int size;                  // its ranks
+    double asked, began, ended;   // vj_now(); ended 0: it has begun
+    bool failed;               // with ended
+} vj_comm_event;
+
+// Called in the communicator's thread when an operation has begun and when it has ended; it must be quick, must not ask for operations
+// and must not keep `event`. Texts in it last as long as their givers keep them.
+typedef void (*vj_comm_observer)(void *context, const vj_comm_event *event);
+
+enum { VJ_COMM_OBSERVERS = 4 };
+// Operations of all communicators of the world that begin from now on. A program that was started alone never calls f.
+void vj_comm_observe(vj_comm *world, vj_comm_observer f, void *context);
+// Behind it f is not called with `context` any more.
+void vj_comm_unobserve(vj_comm *world, vj_comm_observer f, void *context);
+// What operations of `c` are for that are asked for from now on, by the thread that asks. `what` must outlast them.
+void vj_comm_about(vj_comm *c, const char *what, int unit);
+void vj_comm_name(vj_comm *c, const char *name);   // must outlast it
+
 // ---- operations ------------------------------------------------------------------------------------------------------------
 // Which elements of n rank r of G has: chunks floor(r*quantum/G) to floor((r+1)*quantum/G) of n/quantum elements (layout.h).
 void vj_comm_part(const vj_comm *c, int64_t n, int64_t quantum, int rank, int64_t *begin, int64_t *end);

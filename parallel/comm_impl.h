@@ -18,7 +18,15 @@ typedef struct vj_comm_op {
     int64_t n, quantum;
     int present, root;
     vj_reduction how;
+    const char *what;                  // for observers
+    int unit;
+    double asked;
 } vj_comm_op;
+
+typedef struct vj_comm_watcher {
+    vj_comm_observer f;
+    void *context;
+} vj_comm_watcher;
 
 // The thread of the world and its queue. One for all communicators: MPI is called from one thread at a time, and two of them
 // that wait for each other on two ranks in two orders would wait for ever.
@@ -36,6 +44,9 @@ typedef struct vj_comm_engine {
     volatile int stop;                 // no waiting any more
     volatile int peer_code;            // of a rank that ended all with vj_comm_abort; -1: none has
     int next_id;                       // of communicators
+    pthread_mutex_t observing;         // held while observers are called
+    vj_comm_watcher watcher[VJ_COMM_OBSERVERS];
+    int watchers;
     void *scratch;                     // for messages, grown on first need
     size_t scratch_bytes;
 } vj_comm_engine;
@@ -49,6 +60,8 @@ struct vj_comm {
     int *world_rank;                   // (size)
     vj_node *node;                     // shared memory, NULL: messages
     bool shared_memory;                // asked for
+    const char *name, *what;           // what it is, and what its next operations are for (vj_comm_about)
+    int unit;
     const void **leaf;                 // (size): room for vj_tree_sum
     vj_mpi_message *messages;          // (2 size)
 };

@@ -45,6 +45,9 @@ vj_status vj_mesh_open(vj_mesh *m, const vj_mesh_spec *spec, vj_comm *world)
     }
     if (status == VJ_OK && vj_mesh_in_parts(m) && m->keep > VJ_KEEP_ALL)
         status = m->keep == m->shards ? VJ_OK : vj_comm_split(world, m->rank / m->keep, &m->keep_comm);
+    if (m->replicas > 1 && m->shard_comm) vj_comm_name(m->shard_comm, "shards");
+    if (m->replica_comm) vj_comm_name(m->replica_comm, "replicas");
+    if (m->keep_comm) vj_comm_name(m->keep_comm, "neighbours");
     if (status == VJ_OK && m->keep_comm == NULL) m->keep_comm = m->shard_comm;
     if (status != VJ_OK) vj_mesh_close(m);
     return status;

@@ -183,6 +183,52 @@ static void all_of(vj_comm *c)
     at_once(c);
 }
 
+// What observers see: each operation's begin and end, in order, with what was said of it; and nothing once they are gone.
+typedef struct seen {
+    vj_comm_event last;
+    int began, ended, wrong;
+} seen;
+
+static void see(void *context, const vj_comm_event *event)
+{
+    seen *s = context;
+    const bool begins = event->ended == 0;
+    *(begins ? &s->began : &s->ended) += 1;
+    const bool follows = s->last.seq == 0 || (begins ? event->seq == s->last.seq + 1 && s->last.ended > 0 : event->seq == s->last.seq);
+    if (!follows || event->asked > event->began || (!begins && event->ended < event->began) || event->failed) s->wrong++;
+    s->last = *event;
+}
+
+static void watched(vj_comm *world, vj_comm *part)
+{
+    static seen one, two;
+    float x[64] = { 0 };
+    double y[3] = { 0 };
+    vj_ticket t;
+    doing = "observing";
+    vj_comm_observe(world, see, &one);
+    vj_comm_observe(world, see, &two);
+    vj_comm_about(part, "encoder", 5);
+    vj_comm_name(part, "halves");
+    must(vj_comm_all_gather(part, x, NULL, VJ_F32, 64, 64, &t));
+    vj_comm_about(part, NULL, 0);   // the label of what was asked before stays
+    must(vj_comm_wait(part, t));
+    must(vj_comm_barrier_now(world));
+    vj_comm_unobserve(world, see, &one);   // the end of what was waited for may be told a little later
+    const bool alone = strcmp(vj_comm_carrier(world), "self") == 0;
+    expect(alone ? one.began == 0 : one.began == 2 && one.ended >= 1 && one.wrong == 0 && strcmp(one.last.op, "barrier") == 0 && one.last.what == NULL, world, 0, 0);
+    expect(alone || (strcmp(one.last.comm, "world") == 0 && one.last.size == vj_comm_size(world) && one.last.unit == -1), world, 1, 0);
+    vj_comm_about(part, "predictor", 2);
+    must(vj_comm_reduce_scatter(part, x, x, VJ_F32, 0, 1, 1, &t));
+    must(vj_comm_wait(part, t));
+    vj_comm_about(part, "losses", -1);
+    must(vj_comm_all_reduce_now(part, y, 3, VJ_SUM));
+    vj_comm_unobserve(world, see, &two);
+    expect(alone ? two.began == 0 : two.began == 4 && two.ended >= 3 && two.wrong == 0 && one.began == 2, world, 2, 0);
+    expect(alone || (strcmp(two.last.what, "losses") == 0 && two.last.bytes == 24 && strcmp(two.last.comm, "halves") == 0 && two.last.size == vj_comm_size(part)),
+           world, 3, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) return 2;
@@ -209,6 +255,7 @@ int main(int argc, char **argv)
         expect(vj_comm_size(part) == (size - rank % colors + colors - 1) / colors && vj_comm_rank(part) == rank / colors, part, colors, 0);
         all_of(part);
         small(world, 100);
+        if (colors == 2) watched(world, part);
         vj_comm_destroy(&part);
     }
     double all = failures;
