@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "checkpoints/save_impl.h"
 #include "runtime/base/clock.h"
@@ -36,8 +38,8 @@ struct vj_async_save {
     vj_tensor *shards;
     int64_t *begin;
 
-    pthread_t thread;
-    bool threaded;                  // there is a thread to join
+    pthread_t thread;               // of the save, or before the first one that takes memory for the copy
+    bool threaded;                  // there is one to join
     atomic_bool cancel, finished;
     vj_status status;               // of the thread's work, with its message
     char message[2048];
@@ -111,17 +113,35 @@ static vj_status work(vj_async_save *a)
     return status;
 }
 
-static void *thread_main(void *context)
+static void do_work(vj_async_save *a)
 {
-    vj_async_save *a = context;
     a->status = work(a);
     vj_format(a->message, sizeof a->message, "%.2000s", a->status == VJ_OK ? "" : vj_error_text());
     vj_error_clear();
     atomic_store(&a->finished, true);
+}
+
+// The training and its loader go first: a save has time until the next one.
+static void stand_back(void) { (void)!setpriority(PRIO_PROCESS, (id_t)gettid(), 5); }
+
+static void *thread_main(void *context)
+{
+    stand_back();
+    do_work(context);
     return NULL;
 }
 
-static void start_thread(vj_async_save *a)
+// Every page is written to once: a first touch costs as much as a copy, or far more where memory is short.
+static void *touch_main(void *context)
+{
+    vj_async_save *a = context;
+    stand_back();
+    volatile char *p = a->copy;
+    for (size_t at = 0; at < a->copy_bytes && !atomic_load(&a->cancel); at += 4096) p[at] = 0;
+    return NULL;
+}
+
+static bool start_thread(vj_async_save *a, void *(*body)(void *))
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -129,18 +149,22 @@ static void start_thread(vj_async_save *a)
     sigdelset(&all, SIGBUS);
     sigdelset(&all, SIGFPE);
     sigdelset(&all, SIGABRT);
-    atomic_store(&a->finished, false);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    a->threaded = pthread_create(&a->thread, NULL, thread_main, a) == 0;
+    a->threaded = pthread_create(&a->thread, NULL, body, a) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!a->threaded) thread_main(a);   // slower, and as good
+    return a->threaded;
+}
+
+static void start_work(vj_async_save *a)
+{
+    atomic_store(&a->finished, false);
+    if (!start_thread(a, thread_main)) do_work(a);   // slower, and as good
 }
 
 // ---- starting --------------------------------------------------------------------------------------------------------------------
 static bool make_copy_room(vj_async_save *a, size_t bytes)
 {
     if (a->copy_bytes >= bytes) return true;
-    if (vj_fault_point("checkpoint.copy", "")) return false;
     const int sharing = a->comm ? vj_comm_local_size(a->comm) : 1;   // all of the machine ask now
     const int64_t available = vj_memory_available();
     if (available > 0 && (double)bytes * sharing > (double)available) return false;
@@ -165,6 +189,12 @@ static size_t bytes_of(const vj_state_part *parts, int n_parts)
         for (int u = 0; u < parts[p].layout->n_units; u++) bytes += rounded(vj_tensor_bytes(&parts[p].shards[u]));
     }
     return bytes;
+}
+
+void vj_async_save_prepare(vj_async_save *a, const vj_state_part *parts, int n_parts)
+{
+    const size_t bytes = bytes_of(parts, n_parts);
+    if (a->phase == IDLE && !a->threaded && a->copy_bytes < bytes && make_copy_room(a, bytes)) (void)start_thread(a, touch_main);
 }
 
 // Lists over the copy, in the shape of `parts`.
@@ -236,7 +266,8 @@ vj_status vj_async_save_start(vj_async_save *a, const char *run_dir, const vj_st
 {
     VJ_CHECK(a->phase == IDLE, VJ_ERR_BUG, "a save is started while another one runs");
     *how = VJ_ASYNC_NO_ROOM;
-    double room = make_copy_room(a, bytes_of(parts, n_parts)) ? 1 : 0;
+    join(a);   // the one that takes memory, if it still does
+    double room = !vj_fault_point("checkpoint.copy", "") && make_copy_room(a, bytes_of(parts, n_parts)) ? 1 : 0;
     if (a->comm) VJ_TRY(vj_comm_all_reduce_now(a->comm, &room, 1, VJ_MIN));
     if (room == 0) return VJ_OK;
 
@@ -258,7 +289,7 @@ vj_status vj_async_save_start(vj_async_save *a, const char *run_dir, const vj_st
     *how = VJ_ASYNC_STARTED;
     a->phase = WRITING;
     atomic_store(&a->cancel, false);
-    start_thread(a);
+    start_work(a);
     return VJ_OK;
 }
 
@@ -271,7 +302,7 @@ static vj_status share_and_commit(vj_async_save *a, vj_status status)
     VJ_TRY(status);
     a->phase = COMMITTING;
     a->status = VJ_OK;
-    if (a->rank == 0) start_thread(a);
+    if (a->rank == 0) start_work(a);
     return VJ_OK;
 }
 

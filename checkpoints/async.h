@@ -8,7 +8,7 @@
 //   (commit)   the first rank's thread: manifest, rename, LATEST, old ones  the training goes on
 //   advance    all ranks, at the first border where it is done: saved
 //
-// Threads here never speak to other ranks. Whether all are ready is told by an agreement that step borders have anyway: every rank
+// Threads here have a low priority, and never speak to other ranks. Whether all are ready is told by an agreement that step borders have anyway: every rank
 // gives vj_async_save_ready, and all call advance when all are, or when one failed. A save alone is one phase.
 #ifndef VJ_CHECKPOINTS_ASYNC_H
 #define VJ_CHECKPOINTS_ASYNC_H
@@ -21,6 +21,9 @@ typedef struct vj_async_save vj_async_save;
 vj_status vj_async_save_create(vj_async_save **out, vj_comm *comm) VJ_MUST_CHECK;
 // A save that still runs is given up: nothing of it is committed, its temporary directory stays for the next start to remove.
 void vj_async_save_destroy(vj_async_save **a);
+
+// Takes the memory for copies of such parts now, beside whatever follows, so that the first save need not: a hint, without an answer.
+void vj_async_save_prepare(vj_async_save *a, const vj_state_part *parts, int n_parts);
 
 typedef enum vj_async_outcome {
     VJ_ASYNC_STARTED,

@@ -130,6 +130,16 @@ static void add_pieces(vj_shard_file *shard, const char *block, size_t bytes)
     }
 }
 
+// By pieces: a thread that writes a large block at once would hold a CPU while others wait for it.
+static vj_status write_block(int fd, const char *block, size_t bytes, off_t offset, const char *path)
+{
+    for (size_t at = 0; at < bytes; at += VJ_CKPT_PIECE) {
+        const size_t n = bytes - at < VJ_CKPT_PIECE ? bytes - at : VJ_CKPT_PIECE;
+        VJ_TRY(vj_io_pwrite(fd, block + at, n, offset + (off_t)at, path));
+    }
+    return VJ_OK;
+}
+
 static vj_status make_piece_room(vj_shard_file *shard, vj_interval *v)
 {
     const int64_t n = vj_pieces_of(shard, v);
@@ -160,7 +170,7 @@ static vj_status write_interval(vj_saver *s, vj_shard_file *shard, int fd, const
         VJ_TRY(stage(s, state, unit, first, count, &block));
         vj_block_hash_add(&h, block, (size_t)count * size);
         if (v->first_piece >= 0) add_pieces(shard, block, (size_t)count * size);
-        VJ_TRY(vj_io_pwrite(fd, block, (size_t)count * size, (off_t)(v->offset + first * (int64_t)size), path));
+        VJ_TRY(write_block(fd, block, (size_t)count * size, (off_t)(v->offset + first * (int64_t)size), path));
     }
     v->checksum = vj_block_hash_end(&h);
     return VJ_OK;

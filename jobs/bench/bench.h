@@ -108,9 +108,9 @@ typedef struct vj_bench_save_result {
     // Seconds: a save that is waited for; what steps wait for one beside them, and until it is committed; a plain copy of the bytes.
     double waited[VJ_BENCH_SAVES], stood[VJ_BENCH_SAVES], beside[VJ_BENCH_SAVES], copy[VJ_BENCH_SAVES];
     double step[VJ_BENCH_SAVES], step_beside[VJ_BENCH_SAVES];   // median step of a round, without and with a save beside it
-    // With shards: seconds until the loader has the next clip.
-    int clips, clips_beside;
-    double clip_median, clip_p99, clip_median_beside, clip_p99_beside;
+    // With shards, in turns: clips, and seconds until the loader has the next one.
+    int clips[VJ_BENCH_SAVES], clips_beside[VJ_BENCH_SAVES];
+    double clip_median[VJ_BENCH_SAVES], clip_p99[VJ_BENCH_SAVES], clip_median_beside[VJ_BENCH_SAVES], clip_p99_beside[VJ_BENCH_SAVES];
 } vj_bench_save_result;
 vj_status vj_bench_save_run(const vj_bench_save *save, vj_bench_save_result *out) VJ_MUST_CHECK;
 

@@ -51,6 +51,7 @@ static vj_status make(bench *b)
     VJ_TRY(vj_bench_slot(w, &b->slot));
     VJ_TRY(vj_parts_make(&b->parts, b->model, true));
     VJ_TRY(vj_async_save_create(&b->writer, NULL));
+    vj_async_save_prepare(b->writer, b->parts.parts, b->parts.n);
     b->state = (vj_run_state){ .run_id = "bench-save", .phase = "pretrain", .schedule_phase = "constant", .config_yaml = "" };
     VJ_TRY(vj_host_alloc(&b->clip_seconds, MOST_CLIPS * sizeof *b->clip_seconds, "times of clips"));
     return vj_dir_create(b->job->dir);
@@ -166,10 +167,12 @@ static vj_status loader_beside(bench *b, vj_bench_save_result *out)
     bool saved;
     const double seconds = vj_bench_median(out->waited, out->n) > 2 ? vj_bench_median(out->waited, out->n) : 2;
     VJ_TRY(clips(b, loader, seconds, &warm, &warm_median, &warm_p99));   // all files have been read once
-    VJ_TRY(clips(b, loader, seconds, &out->clips, &out->clip_median, &out->clip_p99));
-    VJ_TRY(start_beside(b, &stood));
-    VJ_TRY(clips(b, loader, 0, &out->clips_beside, &out->clip_median_beside, &out->clip_p99_beside));
-    VJ_TRY(vj_async_save_finish(b->writer, &saved));
+    for (int i = 0; i < out->n; i++) {
+        VJ_TRY(clips(b, loader, seconds, &out->clips[i], &out->clip_median[i], &out->clip_p99[i]));
+        VJ_TRY(start_beside(b, &stood));
+        VJ_TRY(clips(b, loader, 0, &out->clips_beside[i], &out->clip_median_beside[i], &out->clip_p99_beside[i]));
+        VJ_TRY(vj_async_save_finish(b->writer, &saved));
+    }
     vj_loader_close(&loader);
     vj_config_destroy(&origins);
     return VJ_OK;

@@ -22,7 +22,7 @@ static vj_status work_of(const save_request *r, vj_bench_work *w)
     return vj_bench_masks(w, NULL, NULL);
 }
 
-typedef struct figures { double stall[VJ_BENCH_SAVES], over_copy[VJ_BENCH_SAVES], step[VJ_BENCH_SAVES]; } figures;
+typedef struct figures { double stall[VJ_BENCH_SAVES], over_copy[VJ_BENCH_SAVES], step[VJ_BENCH_SAVES], clip[VJ_BENCH_SAVES]; } figures;
 
 static figures figures_of(const vj_bench_save_result *k)
 {
@@ -31,6 +31,7 @@ static figures figures_of(const vj_bench_save_result *k)
         f.stall[i] = k->stood[i] / k->waited[i];
         f.over_copy[i] = k->stood[i] - k->copy[i];
         f.step[i] = k->step_beside[i] / k->step[i];
+        f.clip[i] = k->clip_p99_beside[i] / k->clip_p99[i];
     }
     return f;
 }
@@ -51,14 +52,12 @@ static void print_json(const save_request *r, const vj_bench_work *work, const v
     vj_bench_put_figure(&w, "stall_share", f.stall, k->n);
     vj_bench_put_figure(&w, "stall_over_copy_seconds", f.over_copy, k->n);
     vj_bench_put_figure(&w, "step_ratio", f.step, k->n);
-    if (k->clips > 0) {
-        vj_json_put_i64(&w, "clips", k->clips);
-        vj_json_put_i64(&w, "clips_beside", k->clips_beside);
-        vj_json_put_f64(&w, "clip_median_seconds", k->clip_median);
-        vj_json_put_f64(&w, "clip_p99_seconds", k->clip_p99);
-        vj_json_put_f64(&w, "clip_median_beside_seconds", k->clip_median_beside);
-        vj_json_put_f64(&w, "clip_p99_beside_seconds", k->clip_p99_beside);
-        vj_json_put_f64(&w, "clip_p99_ratio", k->clip_p99_beside / k->clip_p99);
+    if (k->clips[0] > 0) {
+        vj_bench_put_figure(&w, "clip_median_seconds", k->clip_median, k->n);
+        vj_bench_put_figure(&w, "clip_p99_seconds", k->clip_p99, k->n);
+        vj_bench_put_figure(&w, "clip_median_beside_seconds", k->clip_median_beside, k->n);
+        vj_bench_put_figure(&w, "clip_p99_beside_seconds", k->clip_p99_beside, k->n);
+        vj_bench_put_figure(&w, "clip_p99_ratio", f.clip, k->n);
     }
     vj_json_end_object(&w);
     vj_cli_print_json(&w);
@@ -79,10 +78,13 @@ static void print_text(const save_request *r, const vj_bench_work *work, const v
                f.over_copy[i], k->beside[i], f.step[i]);
     }
     printf("\nmedian stall %.3f s, %.2f %% of a save that is waited for\n", vj_bench_median(k->stood, k->n), 100 * vj_bench_median(f.stall, k->n));
-    if (k->clips > 0) {
-        printf("loader: next clip after %.1f ms, 99th percentile %.1f ms (%d clips); beside a save %.1f and %.1f ms (%d): %.2f x\n", 1e3 * k->clip_median,
-               1e3 * k->clip_p99, k->clips, 1e3 * k->clip_median_beside, 1e3 * k->clip_p99_beside, k->clips_beside, k->clip_p99_beside / k->clip_p99);
+    if (k->clips[0] == 0) return;
+    printf("\nseconds until the loader has the next clip: median and 99th percentile, alone and beside a save\n");
+    for (int i = 0; i < k->n; i++) {
+        printf("%-6d %8.1f ms %7.1f ms (%d clips) %8.1f ms %7.1f ms (%d) %7.2f x\n", i + 1, 1e3 * k->clip_median[i], 1e3 * k->clip_p99[i], k->clips[i],
+               1e3 * k->clip_median_beside[i], 1e3 * k->clip_p99_beside[i], k->clips_beside[i], f.clip[i]);
     }
+    printf("median %.2f x in the 99th percentile\n", vj_bench_median(f.clip, k->n));
 }
 
 vj_status vj_cmd_bench_save(int argc, char **argv)
@@ -108,11 +110,10 @@ vj_status vj_cmd_bench_save(int argc, char **argv)
     if (args.help) {
         vj_cli_print_help("bench save", "",
                           "How long steps wait for a checkpoint: for one that is waited for (checkpoint.async=false), and for one that is written\n"
-                          "beside them; in turns. The first one beside them takes the memory for its copy. With shards also how long the loader's\n"
-                          "next clip takes, alone and beside a save.\n"
+                          "beside them; in turns. With shards also how long the loader's next clip takes, alone and beside a save.\n"
                           "JSON: time, cpu, isa, libraries, threads, model, bytes, disk_bytes_per_second, {median, all} of waited_seconds,\n"
-                          "stall_seconds, beside_seconds, copy_seconds, stall_share, stall_over_copy_seconds and step_ratio; with shards clips,\n"
-                          "clips_beside, clip_median_seconds, clip_p99_seconds, clip_median_beside_seconds, clip_p99_beside_seconds, clip_p99_ratio.",
+                          "stall_seconds, beside_seconds, copy_seconds, stall_share, stall_over_copy_seconds and step_ratio; with shards\n"
+                          "clip_median_seconds, clip_p99_seconds, clip_median_beside_seconds, clip_p99_beside_seconds and clip_p99_ratio.",
                           options);
         return VJ_OK;
     }

@@ -64,20 +64,29 @@ static vj_status committed(vj_trainer *t, int64_t step)
     return vj_trainer_recommend(t);
 }
 
+vj_status vj_trainer_prepare_saves(vj_trainer *t, int64_t stop_at)
+{
+    const vj_train_config *c = &t->config.train;
+    const int64_t next = (t->state.step / c->checkpoint_every + 1) * c->checkpoint_every;
+    const bool mine = together(t) || t->ranks.lead;
+    if (!mine || !c->checkpoint_async || next >= stop_at) return VJ_OK;
+    vj_parts list;
+    VJ_TRY(vj_async_save_create(&t->writer, together(t) ? t->ranks.world : NULL));
+    VJ_TRY(vj_parts_make(&list, t->model, true));
+    vj_async_save_prepare(t->writer, list.parts, list.n);
+    vj_parts_free(&list);
+    if (vj_async_save_bytes(t->writer) == 0) return VJ_OK;   // asked again, and said, at the first save
+    char bytes[24];
+    vj_bytes_text(bytes, (double)vj_async_save_bytes(t->writer));
+    vj_log(VJ_INFO, "train", "saves go on beside the training, from a copy in %s of memory (checkpoint.async=false: none)", bytes);
+    return VJ_OK;
+}
+
 static vj_status start_writing(vj_trainer *t, const vj_parts *list, vj_async_outcome *how)
 {
     const vj_train_config *c = &t->config.train;
-    vj_status status = t->writer ? VJ_OK : vj_async_save_create(&t->writer, together(t) ? t->ranks.world : NULL);
-    if (together(t)) status = vj_comm_agree(t->ranks.world, status);
-    VJ_TRY(status);
-    const bool first = vj_async_save_bytes(t->writer) == 0;
     VJ_TRY(vj_async_save_start(t->writer, t->run.path, list->parts, list->n, &t->state, vj_vjepa_stream(t->model), c->checkpoint_keep,
                                c->checkpoint_keep_every, how));
-    char bytes[24];
-    vj_bytes_text(bytes, (double)vj_async_save_bytes(t->writer));
-    if (*how == VJ_ASYNC_STARTED && first) {
-        vj_log(VJ_INFO, "train", "saves go on beside the training, from a copy in %s of memory (checkpoint.async=false: none)", bytes);
-    }
     if (*how == VJ_ASYNC_NO_ROOM && !t->save_no_room && t->ranks.lead) {
         vj_log(VJ_WARN, "train", "there is no memory for a copy of the state: the training stands while it is saved (checkpoint.async=false says so)");
         t->save_no_room = true;
@@ -102,7 +111,7 @@ static vj_status write_checkpoint(vj_trainer *t, bool last)
     if (status == VJ_OK) status = vj_parts_make(&list, t->model, true);
     if (together(t)) status = vj_ranks_agree(&t->ranks, status, NULL, 0);   // all go in, or none
     vj_async_outcome how = VJ_ASYNC_NO_ROOM;
-    if (status == VJ_OK && !last && t->config.train.checkpoint_async) status = start_writing(t, &list, &how);
+    if (status == VJ_OK && !last && t->writer) status = start_writing(t, &list, &how);
     if (status == VJ_OK && how == VJ_ASYNC_NO_ROOM) status = save_waiting(t, &list);
     vj_parts_free(&list);
     free(quarantine);

@@ -120,7 +120,8 @@ vj_status vj_train(const vj_train_request *request)
     t.log_started = vj_now();
     vj_phase_start(&t.clock);
     if (t.ranks.lead) vj_progress_start(t.run.phase, stop_at, "steps");
-    status = steps(&t, stop_at, &outcome);
+    status = vj_ranks_agree(&t.ranks, vj_trainer_prepare_saves(&t, stop_at), NULL, 0);
+    if (status == VJ_OK) status = steps(&t, stop_at, &outcome);
     if (status != VJ_OK) vj_trainer_save_end(&t, status);
     if (t.ranks.lead) vj_progress_stop();
     if (status == VJ_OK) status = vj_ranks_agree(&t.ranks, t.ranks.lead ? vj_trainer_summary(&t, outcome) : VJ_OK, NULL, 0);

@@ -50,7 +50,7 @@ typedef struct vj_trainer {
 
     vj_run_state state;
     int64_t saved_step;            // step of the newest checkpoint that is committed, -1: none
-    vj_async_save *writer;         // of saves beside the training; NULL before the first, and on ranks that save nothing
+    vj_async_save *writer;         // of saves beside the training; NULL where there are none
     double save_started;           // of the save that runs
     double save_stood, saves_stood;   // seconds that steps have waited for this save, and for all of this process
     bool save_no_room;             // it was said that there is no memory for a copy
@@ -92,7 +92,9 @@ typedef struct vj_step_report {
     bool updated;
 } vj_step_report;
 vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out) VJ_MUST_CHECK;
-// save.c. A save that still runs is waited for first. `last`: no steps follow, so that this one is waited for too, and needs no copy.
+// save.c. Before the first step of `stop_at`: takes the memory for copies, when a save comes before the last step.
+vj_status vj_trainer_prepare_saves(vj_trainer *t, int64_t stop_at) VJ_MUST_CHECK;
+// A save that still runs is waited for first. `last`: no steps follow, so that this one is waited for too, and needs no copy.
 vj_status vj_trainer_save(vj_trainer *t, bool last) VJ_MUST_CHECK;
 // The agreement of a step border: this rank's `status`, whether any rank was asked to stop (*stop, in and out), and what a save that
 // runs has come to.

@@ -35,6 +35,12 @@ static void same_bytes_as_waiting(const char *device)
     OK(vj_async_save_create(&a, NULL));
     assert_int_equal(vj_async_save_step(a), -1);
     assert_false(vj_async_save_ready(a, &failed));
+    assert_int_equal(vj_async_save_bytes(a), 0);
+    if (strcmp(device, "ref") != 0) {   // with and without memory that was taken before
+        vj_async_save_prepare(a, m->parts, PARTS);
+        assert_true(vj_async_save_bytes(a) > 0);
+        assert_int_equal(vj_async_save_step(a), -1);
+    }
     start(a, m, 7, &how);
     fill(m, 8);   // the training goes on at once
     assert_int_equal(how, VJ_ASYNC_STARTED);
