@@ -6,7 +6,7 @@
 
 #include "runtime/base/str.h"
 
-static const char *const nonfinite_names[] = { "abort", "skip", NULL };
+static const char *const nonfinite_names[] = { "abort", "skip", "rollback", NULL };
 static const char *const schedule_names[] = { "warmup_cosine", "linear_decay", NULL };
 static const char *const mode_names[] = { "ddp", "zero2", "fsdp", "hsdp", NULL };
 
@@ -26,7 +26,10 @@ const vj_field vj_train_fields[] = {
     INT("train.batch", batch, 3072, 1, 1 << 24, 0, "samples of a step over all ranks; a multiple of mask.group"),
     INT("train.steps", steps, 240000, 1, INT64_C(1) << 40, 0, "optimiser steps of the whole run: what schedules are made for"),
     { .key = "train.nonfinite", .kind = VJ_FIELD_ENUM, .offset = AT(nonfinite), .names = nonfinite_names, .flags = FREE,
-      .help = "a step whose loss or gradient is not finite: abort (exit 87), or skip its update", .i = { VJ_NONFINITE_ABORT, 0, 1 } },
+      .help = "a step whose loss or gradient is not finite: abort (exit 87), skip its update, or rollback to the newest checkpoint",
+      .i = { VJ_NONFINITE_ABORT, 0, 2 } },
+    INT("train.rollback_steps", rollback_steps, 1, 1, 1000000, FREE, "batches that a rollback leaves out: the bad one and those before it"),
+    INT("train.rollback_max", rollback_max, 3, 1, 1000000, FREE, "rollbacks to the same checkpoint; after that exit 87"),
 
     { .key = "optim.schedule", .kind = VJ_FIELD_ENUM, .offset = AT(schedule), .names = schedule_names,
       .help = "warmup_cosine (with final_lr = lr: warm-up, then constant), or linear_decay (cooldown)", .i = { 0, 0, 1 } },

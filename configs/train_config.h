@@ -5,14 +5,16 @@
 #include "runtime/config/config.h"
 
 typedef enum vj_schedule_kind { VJ_SCHEDULE_WARMUP_COSINE, VJ_SCHEDULE_LINEAR_DECAY } vj_schedule_kind;
-typedef enum vj_nonfinite { VJ_NONFINITE_ABORT, VJ_NONFINITE_SKIP } vj_nonfinite;
+typedef enum vj_nonfinite { VJ_NONFINITE_ABORT, VJ_NONFINITE_SKIP, VJ_NONFINITE_ROLLBACK } vj_nonfinite;
 
 typedef struct vj_train_config {
     int64_t seed;                       // seed
     int64_t threads;                    // threads: auto = -1
     char device[16];                    // device: cpu | ref | far
     int64_t batch, steps;               // train.batch, train.steps
-    int nonfinite;                      // train.nonfinite: abort | skip
+    int nonfinite;                      // train.nonfinite: abort | skip | rollback
+    int64_t rollback_steps;             // train.rollback_steps: batches that a rollback leaves out
+    int64_t rollback_max;               // train.rollback_max: rollbacks to one checkpoint
     int schedule;                       // optim.schedule: warmup_cosine | linear_decay
     int64_t warmup;                     // optim.warmup: steps
     double schedule_scale;              // optim.schedule_scale: length of the schedule / train.steps ("ipe_scale")

@@ -174,7 +174,7 @@ static vj_status open_data(vj_loader *l, const vj_loader_state *state, const cha
     if (quarantine_json) VJ_TRY(vj_quarantine_add_json(l->quarantine, quarantine_json));
     VJ_TRY(vj_plan_from_catalog(&l->plan, l->stage.seed, l->catalog, &l->config, l->stage.batch));
     if (!state) return VJ_OK;
-    l->start = state->cursor;
+    l->start = state->cursor + state->skip;
     l->start_step = state->step;
     return check_state(l, state);
 }

@@ -27,6 +27,7 @@ typedef struct vj_loader_state {
     uint64_t cursor;              // next global sample index, of consumed batches
     int64_t step;                 // next step (0-based): keys the mask sizes
     uint64_t plan_digest, catalog_digest, quarantine_digest;
+    uint64_t skip;                // opening: samples after `cursor` that are left out; a multiple of the batch
 } vj_loader_state;
 
 typedef struct vj_batch {

@@ -1,6 +1,9 @@
 // The passes of a slot, each one call per layer whatever the number of clips, masks and clip lengths: rows are ragged.
 
+#include <math.h>
+
 #include "model/vjepa_impl.h"
+#include "runtime/base/fault.h"
 
 static const double norm_eps = 1e-6;      // final norms of encoder and predictor
 static const double target_eps = 1e-5;    // LN0: the targets' own norm, without affine (spec/pretrain.md 4)
@@ -216,6 +219,15 @@ vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, c
     return VJ_OK;
 }
 
+// For tests: a slot's loss or its gradient becomes what no finite step has.
+static vj_status poison(const vj_ctx *ctx, const vj_tensor *loss, const vj_tensor *dpred)
+{
+    const double infinite = INFINITY, nan = NAN;
+    const vj_tensor first = vj_tensor_1d(dpred->data, dpred->dtype, 1);
+    if (vj_fault_point("slot.loss", NULL)) VJ_TRY(vj_upload(ctx->st, loss, &infinite, VJ_F64));
+    return vj_fault_point("slot.gradient", NULL) ? vj_upload(ctx->st, &first, &nan, VJ_F64) : VJ_OK;
+}
+
 vj_status vj_slot_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj_tensor *loss)
 {
     const vj_mark saved = vj_arena_mark(&ctx->saved), scratch = vj_arena_mark(&ctx->scratch);
@@ -225,6 +237,7 @@ vj_status vj_slot_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj
     VJ_TRY(vj_student_forward(m, ctx, p, &s));
     VJ_SCRATCH(ctx, &dpred, p->Rt, m->config.width);
     VJ_RUN(ctx, vj_loss(ctx->st, loss, &dpred, NULL, &s.pred, &targets, &p->weight, (int)m->config.loss_exponent));
+    if (ctx->training && !ctx->measuring) VJ_TRY(poison(ctx, loss, &dpred));
     if (ctx->training) VJ_TRY(vj_student_backward(m, ctx, p, &s, &dpred));
     vj_arena_reset(&ctx->saved, saved);
     vj_arena_reset(&ctx->scratch, scratch);

@@ -165,6 +165,7 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     vj_json_put_i64(w, "cursor", (int64_t)t->state.cursor);
     vj_json_put_i64(w, "adam_step", t->state.adam_step);
     vj_json_put_i64(w, "skipped_steps", t->skipped);
+    vj_json_put_i64(w, "rollbacks", t->n_rollbacks);
     vj_json_put_i64(w, "bad_samples", data.bad);
     vj_json_put_i64(w, "substituted_samples", data.substituted);
     vj_json_put_i64(w, "peak_rss_bytes", vj_peak_rss_bytes());

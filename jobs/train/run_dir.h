@@ -9,6 +9,7 @@
 //   RUN/log.txt         what was said, dated
 //   RUN/summary.json    the last figures, written at every stop; not there while steps are made
 //   RUN/ckpt/           checkpoints (checkpoints/README.md)
+//   RUN/rollbacks.jsonl which samples the run leaves out since it went back to a checkpoint (rollback.c)
 //   RUN/lock            who trains here (run_lock.h)
 #ifndef VJ_JOBS_TRAIN_RUN_DIR_H
 #define VJ_JOBS_TRAIN_RUN_DIR_H

@@ -149,14 +149,19 @@ vj_status vj_trainer_border(vj_trainer *t, vj_status status, bool *stop)
     return vj_ranks_agree(&t->ranks, go_on(t, sums[2] > 0, false), NULL, 0);
 }
 
+vj_status vj_trainer_save_wait(vj_trainer *t)
+{
+    const bool mine = together(t) || t->ranks.lead;
+    return vj_ranks_agree(&t->ranks, mine && vj_async_save_step(t->writer) >= 0 ? go_on(t, false, true) : VJ_OK, NULL, 0);
+}
+
 vj_status vj_trainer_save(vj_trainer *t, bool last)
 {
     const bool mine = together(t) || t->ranks.lead;
     if (t->saved_step == t->state.step) return VJ_OK;
-    vj_status status = mine && vj_async_save_step(t->writer) >= 0 ? go_on(t, false, true) : VJ_OK;
-    VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
+    VJ_TRY(vj_trainer_save_wait(t));
     VJ_TRY(vj_ranks_agree(&t->ranks, share_quarantine(t), NULL, 0));
-    status = mine ? write_checkpoint(t, last) : VJ_OK;
+    const vj_status status = mine ? write_checkpoint(t, last) : VJ_OK;
     if (!mine) t->saved_step = t->state.step;
     return vj_ranks_agree(&t->ranks, status, NULL, 0);
 }
@@ -167,7 +172,9 @@ void vj_trainer_save_end(vj_trainer *t, vj_status status)
     if (vj_async_save_step(t->writer) < 0 || (!alone && !t->ranks.agreed)) return;   // a rank is gone: nobody waits
     char text[4096];
     vj_format(text, sizeof text, "%.4000s", vj_error_text());
-    if (go_on(t, false, true) != VJ_OK) {
+    double lost = vj_run_dir_held(&t->run, false) != VJ_OK;   // the directory is another process' by now
+    const bool told = !together(t) || vj_comm_all_reduce_now(t->ranks.world, &lost, 1, VJ_MAX) == VJ_OK;
+    if (told && lost == 0 && go_on(t, false, true) != VJ_OK) {
         if (vj_error_text()[0]) vj_log(VJ_WARN, "train", "%s", vj_error_text());
     }
     if (text[0]) (void)!vj_fail_text(status, text);

@@ -38,6 +38,7 @@ static const struct { const char *name, *help; } helps[] = {
     { "ranks/slowdown", "Compute time per FLOP of the slowest rank over the median rank's" },
     { "ranks/straggler", "The rank that is a straggler; -1: none" },
     { "skipped_steps", "Steps whose update was skipped as not finite, since the process started" },
+    { "rollbacks", "Returns to a checkpoint after steps that were not finite, in the whole run" },
     { "bad_samples", "Samples found bad, since the process started" },
     { "substituted_samples", "Samples delivered in place of bad ones, since the process started" },
     { "peak_rss_bytes", "Largest resident memory of the process in bytes" },

@@ -10,10 +10,16 @@
 #include "jobs/train/trainer_impl.h"
 #include "runtime/log/log.h"
 
+static vj_status open_loader(vj_trainer *t)
+{
+    return vj_loader_open(&t->loader, &t->config.data, &t->config.mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine);
+}
+
 vj_status vj_trainer_begin_stage(vj_trainer *t)
 {
+    const int before = t->stage_index;
     t->stage_index = vj_stage_at(&t->whole, t->state.step);
-    if (t->stage_index > 0) {   // the model was made for stage 0
+    if (t->stage_index > 0 || before > 0) {   // the model was made for stage 0
         t->config = vj_stage_config(&t->whole, t->stage_index);
         vj_slot_bound bound;
         VJ_TRY(vj_ranks_agree(&t->ranks, vj_room_expected(&t->config, &bound, NULL), NULL, 0));
@@ -25,7 +31,7 @@ vj_status vj_trainer_begin_stage(vj_trainer *t)
                                   .crop = c->data.crop, .tubelet = c->model.tubelet, .patch = c->model.patch,
                                   .fpc = c->data.fpc, .fps = c->data.fps, .rank = vj_comm_rank(t->ranks.world),
                                   .world = vj_comm_size(t->ranks.world), .threads = (int)c->data.threads, .held_out = false };
-    vj_status status = vj_loader_open(&t->loader, &c->data, &c->mask, &t->stage, t->data_known ? &t->data : NULL, t->quarantine);
+    vj_status status = open_loader(t);
     if (status == VJ_OK && c->mask.truncate == VJ_TRUNCATE_RANK) {
         vj_log(VJ_INFO, "train", "mask.truncate=rank: masks are cut over all samples of a rank, of %d now: another number of ranks gives "
                "another result (with slot, global and fixed it does not)", t->stage.world);
@@ -39,24 +45,50 @@ vj_status vj_trainer_begin_stage(vj_trainer *t)
     return vj_ranks_agree(&t->ranks, status, NULL, 0);
 }
 
-vj_status vj_trainer_next_stage(vj_trainer *t)
+static void close_loader(vj_trainer *t)
 {
-    const int stage = vj_stage_at(&t->whole, t->state.step);
-    if (stage == t->stage_index) return VJ_OK;
-    vj_loader_state_get(t->loader, &t->data);
-    t->data_known = true;
-    free(t->quarantine);
-    t->quarantine = NULL;
-    VJ_TRY(vj_loader_quarantine(t->loader, &t->quarantine));
     vj_loader_stats stats;
     vj_loader_stats_get(t->loader, &stats);
     t->past.samples += stats.samples;
     t->past.bad += stats.bad;
     t->past.substituted += stats.substituted;
     t->past.decode_seconds += stats.decode_seconds;
+    vj_loader_close(&t->loader);
+}
+
+void vj_trainer_end_stage(vj_trainer *t)
+{
     vj_held_out_destroy(&t->held_out);
     vj_monitor_destroy(&t->monitor);
-    vj_loader_close(&t->loader);
+    close_loader(t);
+}
+
+// Where the loader stands and what it found bad, for the one that follows it.
+static vj_status keep_data(vj_trainer *t)
+{
+    vj_loader_state_get(t->loader, &t->data);
+    t->data_known = true;
+    free(t->quarantine);
+    t->quarantine = NULL;
+    return vj_loader_quarantine(t->loader, &t->quarantine);
+}
+
+vj_status vj_trainer_skip_data(vj_trainer *t, uint64_t samples)
+{
+    VJ_TRY(keep_data(t));
+    close_loader(t);
+    t->data.skip = samples;
+    const vj_status status = open_loader(t);
+    t->data.skip = 0;
+    return status;
+}
+
+vj_status vj_trainer_next_stage(vj_trainer *t)
+{
+    const int stage = vj_stage_at(&t->whole, t->state.step);
+    if (stage == t->stage_index) return VJ_OK;
+    VJ_TRY(keep_data(t));
+    vj_trainer_end_stage(t);
     VJ_TRY(vj_trainer_begin_stage(t));
     vj_log(VJ_INFO, "train", "step %lld: stage %d of %d begins: %lld frames x %lld px at %g frames a second, %lld slots of %lld",
            (long long)t->state.step, stage + 1, vj_stage_count(&t->whole), (long long)t->config.data.fpc.v[0],

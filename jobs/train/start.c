@@ -307,7 +307,7 @@ static vj_status own_checkpoint(vj_trainer *t, char path[640])
     return vj_ranks_agree(&t->ranks, status, NULL, 0);
 }
 
-static vj_status make_state(vj_trainer *t)
+vj_status vj_trainer_make_state(vj_trainer *t)
 {
     begin_state(t);
     char path[640] = "";
@@ -394,7 +394,7 @@ static vj_status join_run(vj_trainer *t, const vj_train_request *request, bool r
     return VJ_OK;
 }
 
-static vj_status open_files(vj_trainer *t)
+vj_status vj_trainer_open_files(vj_trainer *t)
 {
     char file[640];
     vj_path_join(file, sizeof file, t->run.path, "metrics.jsonl");
@@ -413,19 +413,25 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     VJ_TRY(vj_ranks_tell(r, &resumed, 1));
     VJ_TRY(vj_ranks_agree(r, r->lead ? VJ_OK : join_run(t, request, resumed != 0), NULL, 0));
     VJ_TRY(make_model(t));
-    VJ_TRY(vj_ranks_agree(r, make_state(t), NULL, 0));
+    VJ_TRY(vj_ranks_agree(r, vj_trainer_make_state(t), NULL, 0));
+    VJ_TRY(vj_trainer_read_rollbacks(t));
     VJ_TRY(vj_trainer_begin_stage(t));
     VJ_TRY(vj_trainer_meet(t));
-    return vj_ranks_agree(r, r->lead ? open_files(t) : VJ_OK, NULL, 0);
+    return vj_ranks_agree(r, r->lead ? vj_trainer_open_files(t) : VJ_OK, NULL, 0);
+}
+
+void vj_trainer_close_files(vj_trainer *t)
+{
+    vj_sinks_close(&t->sinks);
+    vj_metrics_close(&t->metrics);
+    vj_metrics_close(&t->warnings_file);
+    vj_warnings_destroy(&t->warnings);
 }
 
 void vj_trainer_end(vj_trainer *t)
 {
     vj_async_save_destroy(&t->writer);
-    vj_sinks_close(&t->sinks);
-    vj_metrics_close(&t->metrics);
-    vj_metrics_close(&t->warnings_file);
-    vj_warnings_destroy(&t->warnings);
+    vj_trainer_close_files(t);
     vj_held_out_destroy(&t->held_out);
     vj_monitor_destroy(&t->monitor);
     vj_loader_close(&t->loader);
@@ -442,6 +448,7 @@ void vj_trainer_end(vj_trainer *t)
     vj_config_destroy(&t->origins);
     vj_str_free(&t->resolved);
     free(t->quarantine);
+    free(t->rollbacks);
     vj_ranks_close(&t->ranks);
     if (vj_log_file(NULL) != VJ_OK) vj_error_clear();
 }

@@ -13,9 +13,11 @@
 // Everything needed to see the step again: samples are pure functions of their global index, so their names are enough.
 static vj_status dump_step(vj_trainer *t, const vj_batch *batch, const vj_step_result *r, const vj_step_options *o)
 {
-    char name[64], file[640];
-    if (t->ranks.lead) vj_format(name, sizeof name, "nonfinite-step-%lld.json", (long long)t->state.step + 1);
-    else vj_format(name, sizeof name, "nonfinite-step-%lld-rank-%d.json", (long long)t->state.step + 1, vj_comm_rank(t->ranks.world));
+    char name[96], again[32] = "", rank[24] = "", file[640];
+    // After a rollback the same step may fail with other samples.
+    if (t->n_rollbacks > 0) vj_format(again, sizeof again, "-rollbacks-%lld", (long long)t->n_rollbacks);
+    if (!t->ranks.lead) vj_format(rank, sizeof rank, "-rank-%d", vj_comm_rank(t->ranks.world));
+    vj_format(name, sizeof name, "nonfinite-step-%lld%s%s.json", (long long)t->state.step + 1, again, rank);
     vj_path_join(file, sizeof file, t->run.path, name);
     vj_json_writer w = { .pretty = true };
     vj_json_begin_object(&w, NULL);
@@ -43,25 +45,28 @@ static vj_status dump_step(vj_trainer *t, const vj_batch *batch, const vj_step_r
     vj_str_add(&w.out, "\n");
     vj_status status = vj_file_write_atomic(file, vj_str_text(&w.out), w.out.length);
     vj_json_writer_free(&w);
-    if (status == VJ_OK) vj_log(VJ_ERROR, "train", "the step's samples and figures are in %s", file);
+    if (status == VJ_OK && t->ranks.lead) vj_log(VJ_ERROR, "train", "the step's samples and figures are in %s", file);
     return status;
 }
 
 static vj_status on_nonfinite(vj_trainer *t, const vj_batch *batch, const vj_step_result *r, const vj_step_options *o)
 {
     VJ_TRY(dump_step(t, batch, r, o));
-    if (t->config.train.nonfinite == VJ_NONFINITE_SKIP) {
+    const vj_train_config *c = &t->config.train;
+    if (c->nonfinite == VJ_NONFINITE_ROLLBACK) return VJ_OK;   // once all ranks are out of the step
+    if (c->nonfinite == VJ_NONFINITE_SKIP) {
         t->skipped++;
-        vj_log(VJ_WARN, "train", "step %lld: loss %g, gradient norm %g: not finite, weights unchanged (skipped so far: %lld)",
-               (long long)t->state.step + 1, r->loss, r->grad_norm, (long long)t->skipped);
+        if (t->ranks.lead)
+            vj_log(VJ_WARN, "train", "step %lld: loss %g, gradient norm %g: not finite, weights unchanged (skipped so far: %lld)",
+                   (long long)t->state.step + 1, r->loss, r->grad_norm, (long long)t->skipped);
         return VJ_OK;
     }
     VJ_FAIL(VJ_ERR_NONFINITE,
             "step %lld: loss %g, gradient norm %g: not finite; %s, the newest checkpoint is step %lld. "
-            "Lower optim.lr or lengthen optim.warmup, or go on past it with train.nonfinite=skip%s",
+            "Lower optim.lr or lengthen optim.warmup, or go on past it with train.nonfinite=skip or rollback%s",
             (long long)t->state.step + 1, r->loss, r->grad_norm,
-            t->config.train.in_backward ? "nothing of this step is saved" : "weights were not changed", (long long)t->saved_step,
-            t->config.train.in_backward ? " and optim.in_backward=false" : "");
+            c->in_backward ? "nothing of this step is saved" : "weights were not changed", (long long)t->saved_step,
+            c->in_backward ? " and optim.in_backward=false" : "");
 }
 
 // Tokens of a slot's clips, before masks take their share.
@@ -131,6 +136,10 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     if (!met) return status;
     if (status == VJ_OK) status = vj_run_dir_held(&t->run, false);   // else what follows writes into another process' run
     VJ_TRY(vj_ranks_agree(&t->ranks, status, work, 3));
+    if (r.update == VJ_UPDATE_NONFINITE && c->nonfinite == VJ_NONFINITE_ROLLBACK) {
+        *out = (vj_step_report){ .rolled_back = true };
+        return vj_trainer_roll_back(t, r.loss, r.grad_norm);
+    }
     t->flop += work[0];
     t->log_tokens += (int64_t)work[1];
     t->again_flop += work[2];

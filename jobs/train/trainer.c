@@ -46,7 +46,9 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
     while (t->state.step < stop_at) {
         vj_step_report r;
         VJ_TRY(vj_trainer_next_stage(t));
+        VJ_TRY(vj_trainer_leave_out(t));
         VJ_TRY(vj_trainer_step(t, &r));
+        if (r.rolled_back) continue;
         const bool last = t->state.step == stop_at;
         if (due(t->state.step, c->log_every)) VJ_TRY(vj_trainer_window(t));
         // The lead may look at clips: with weights in parts the others gather with it.

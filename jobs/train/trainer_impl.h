@@ -16,6 +16,12 @@
 #include "jobs/train/trainer.h"
 #include "runtime/log/metrics.h"
 
+// Samples that the run leaves out since a rollback (rollback.c).
+typedef struct vj_rollback {
+    int64_t step, to_step;         // the step that was not finite, and that of the state the run went back to
+    uint64_t first, samples;       // global sample indices
+} vj_rollback;
+
 typedef struct vj_trainer {
     const vj_train_request *request;
     vj_run_config whole;           // as configured
@@ -69,6 +75,8 @@ typedef struct vj_trainer {
     int64_t log_samples, log_tokens, log_steps;
     double loss_sum;
     int64_t loss_count;
+    vj_rollback *rollbacks;        // of the whole run, alike on all ranks
+    int64_t n_rollbacks;
     int64_t skipped;               // non-finite steps of this run's life in this process
     vj_held_out_figures figures;   // the latest
     int64_t figures_step;          // -1: none yet
@@ -80,22 +88,35 @@ typedef struct vj_trainer {
 // start.c: everything up to the first step.
 vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request) VJ_MUST_CHECK;
 void vj_trainer_end(vj_trainer *t);
+vj_status vj_trainer_make_state(vj_trainer *t) VJ_MUST_CHECK;   // the newest checkpoint's, or the beginning's; all ranks together
+vj_status vj_trainer_open_files(vj_trainer *t) VJ_MUST_CHECK;   // the lead: metrics, warnings, sinks, cut behind t->state.step
+void vj_trainer_close_files(vj_trainer *t);
 // stage.c: model buffers, loader and held-out figures for the stage that the next step belongs to.
 vj_status vj_trainer_begin_stage(vj_trainer *t) VJ_MUST_CHECK;
 // At a step border: goes over to the next stage when it begins here.
 vj_status vj_trainer_next_stage(vj_trainer *t) VJ_MUST_CHECK;
+void vj_trainer_end_stage(vj_trainer *t);   // closes what begin_stage opened
+vj_status vj_trainer_skip_data(vj_trainer *t, uint64_t samples) VJ_MUST_CHECK;   // the loader goes on that much later
 // The target encoder's parameter `param` as it was at step 0 of the run; false when it is not known any more.
 bool vj_trainer_start_param(void *trainer, int param, double *out);
-// step.c: one step; *updated false when a non-finite step was skipped.
+// rollback.c. Reads RUN/rollbacks.jsonl; all ranks together.
+vj_status vj_trainer_read_rollbacks(vj_trainer *t) VJ_MUST_CHECK;
+// At a step border: goes past samples that are left out.
+vj_status vj_trainer_leave_out(vj_trainer *t) VJ_MUST_CHECK;
+// After a step that was not finite, instead of counting it: the state of the newest checkpoint, files and data as on a resume.
+// VJ_ERR_NONFINITE: it did so train.rollback_max times already.
+vj_status vj_trainer_roll_back(vj_trainer *t, double loss, double grad_norm) VJ_MUST_CHECK;
+// step.c: one step; updated false when a non-finite step was skipped. rolled_back: there was none, t->state is an earlier one.
 typedef struct vj_step_report {
     double loss, lr, weight_decay, momentum, grad_norm, grad_norm_encoder, grad_norm_predictor;
-    bool updated;
+    bool updated, rolled_back;
 } vj_step_report;
 vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out) VJ_MUST_CHECK;
 // save.c. Before the first step of `stop_at`: takes the memory for copies, when a save comes before the last step.
 vj_status vj_trainer_prepare_saves(vj_trainer *t, int64_t stop_at) VJ_MUST_CHECK;
 // A save that still runs is waited for first. `last`: no steps follow, so that this one is waited for too, and needs no copy.
 vj_status vj_trainer_save(vj_trainer *t, bool last) VJ_MUST_CHECK;
+vj_status vj_trainer_save_wait(vj_trainer *t) VJ_MUST_CHECK;   // all ranks together: until no save runs
 // The agreement of a step border: this rank's `status`, whether any rank was asked to stop (*stop, in and out), and what a save that
 // runs has come to.
 vj_status vj_trainer_border(vj_trainer *t, vj_status status, bool *stop) VJ_MUST_CHECK;
