@@ -73,7 +73,7 @@ static vj_status make_tables(vj_vjepa *m)
     VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, &spec));
     spec.apart = 1;
     VJ_TRY(vj_store_create(&m->predictor, m->predictor_layout, student, &spec));
-    spec = (vj_store_spec){ .real = m->real, .slots = 1, .mesh = m->mesh };
+    spec = (vj_store_spec){ .real = m->real, .slots = 1, .mesh = m->mesh, .beside = m->encoder };
     VJ_TRY(vj_store_create(&m->target, m->target_layout, m->device, &spec));
     if (m->mesh) {
         VJ_TRY(vj_schedule_create(&m->schedule, m->mesh));
@@ -96,8 +96,8 @@ static void destroy_tables(vj_vjepa *m)
     vj_blocks_destroy(&m->target_blocks);
     vj_blocks_destroy(&m->predictor_blocks);
     vj_schedule_destroy(&m->schedule);
+    vj_store_destroy(&m->target);   // before the encoder, beside which it stands
     vj_store_destroy(&m->encoder);
-    vj_store_destroy(&m->target);
     vj_store_destroy(&m->predictor);
     vj_layout_destroy(&m->encoder_layout);
     vj_layout_destroy(&m->target_layout);

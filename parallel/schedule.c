@@ -105,11 +105,12 @@ static int next_use(const vj_schedule *q, const vj_store *s, int unit, vj_use_ki
 static int buffer_free_after(const vj_schedule *q, int g)
 {
     const use *want = &q->uses[g];
-    const vj_places *p = &want->store->weights;
+    const vj_places *p = want->store->weights;
     for (int i = g - 1; i >= 0; i--) {
         const use *u = &q->uses[i];
         const bool ends = u->kind == VJ_USE_RELEASE || u->kind == VJ_USE_REDUCE;
-        if (u->store == want->store && ends && u->unit != want->unit && p->of[u->unit] == p->of[want->unit]) return i;
+        const bool same = u->store == want->store && u->unit == want->unit;
+        if (u->store->weights == p && ends && !same && p->of[u->unit] == p->of[want->unit]) return i;
     }
     return -1;
 }
@@ -160,9 +161,10 @@ static void drop_what_is_there(vj_schedule *q)
     for (int i = 0; i < q->n_ops; i++) {
         const operation op = q->ops[i];
         const bool gather = op.kind == OP_GATHER || op.kind == OP_GATHER_KEPT;
-        vj_places *p = &op.store->weights;
-        if (gather && p->holds[p->of[op.unit]] == op.unit) continue;
-        if (gather) p->holds[p->of[op.unit]] = op.unit;
+        vj_places *p = op.store->weights;
+        const int id = op.store->first_id + op.unit;
+        if (gather && p->holds[p->of[op.unit]] == id) continue;
+        if (gather) p->holds[p->of[op.unit]] = id;
         q->ops[kept++] = op;
     }
     q->n_ops = kept;
@@ -255,8 +257,8 @@ static vj_status gather_now(vj_store *s, vj_stream *st, int unit)
 
 static vj_status gather_alone(vj_schedule *q, vj_stream *st, vj_store *s, int unit)
 {
-    const int place = s->weights.of[unit];
-    if (s->weights.holds[place] == unit) return vj_store_gather_wait(s, st, unit);
+    const int place = s->weights->of[unit];
+    if (s->weights->holds[place] == s->first_id + unit) return vj_store_gather_wait(s, st, unit);
     call c = { .unit = unit };
     while (q->store[c.store] != s) c.store++;
     VJ_TRY(vj_comm_broadcast_now(q->mesh->world, 0, &c, sizeof c));

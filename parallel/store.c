@@ -103,7 +103,15 @@ static vj_status allocate(vj_store *s, const vj_store_spec *spec)
     }
     if (parts) {
         const bool all = spec->backward && s->mesh->keep == VJ_KEEP_ALL;
-        VJ_TRY(vj_places_make(&s->weights, s->layout, all ? units : spec->apart, s->mesh->prefetch + 1));
+        if (spec->beside && spec->beside->weights->apart < units) {
+            s->weights = spec->beside->weights;
+            s->first_id = units;
+            s->gathered = spec->beside->gathered;
+            s->host_gathered = spec->beside->host_gathered;
+        } else {
+            s->weights = &s->own_weights;
+            VJ_TRY(vj_places_make(s->weights, s->layout, all ? units : spec->apart, s->mesh->prefetch + 1));
+        }
         VJ_TRY(vj_store_hold(s, spec->backward));
     }
     if (s->mesh && spec->trained) VJ_TRY(vj_store_join(s));
@@ -144,7 +152,7 @@ void vj_store_destroy(vj_store **store)
     vj_store_leave(s);
     vj_store_let_go(s);
     vj_places_free(&s->grads);
-    vj_places_free(&s->weights);
+    vj_places_free(&s->own_weights);
     vj_host_free(s->start);
     vj_host_free(s->own_start);
     vj_host_free(s->held_start);
@@ -156,7 +164,7 @@ void vj_store_destroy(vj_store **store)
 
 // ---- sizes and views -----------------------------------------------------------------------------------------------------------
 int64_t vj_store_weight_elements(const vj_store *s) { return vj_mesh_in_parts(s->mesh) ? s->held_length : s->length; }
-int64_t vj_store_gathered_elements(const vj_store *s) { return s->weights.length + s->kept_length; }
+int64_t vj_store_gathered_elements(const vj_store *s) { return s->own_weights.length + s->kept_length; }
 int64_t vj_store_moment_elements(const vj_store *s) { return vj_mesh_shares(s->mesh) ? s->own_length : s->length; }
 int64_t vj_store_gradient_elements(const vj_store *s) { return s->levels * s->level_length + (s->mesh && s->levels > 0 ? s->grads.length : 0); }
 
@@ -190,7 +198,7 @@ vj_tensor vj_store_unit(const vj_store *s, vj_store_kind kind, int unit)
 vj_tensor vj_store_param(const vj_store *s, vj_store_kind kind, int param)
 {
     const vj_param *p = &s->layout->params[param];
-    if (kind == VJ_STORE_PARAM && vj_mesh_in_parts(s->mesh)) return vj_store_span(s, s->gathered, s->weights.start[p->unit] + p->offset, p->count);
+    if (kind == VJ_STORE_PARAM && vj_mesh_in_parts(s->mesh)) return vj_store_span(s, s->gathered, s->weights->start[p->unit] + p->offset, p->count);
     VJ_ASSERT(kind == VJ_STORE_PARAM || !vj_mesh_shares(s->mesh));
     return vj_store_span(s, s->kind[kind], s->start[p->unit] + p->offset, p->count);
 }

@@ -37,7 +37,7 @@ typedef struct vj_places {
     int *of;                                   // n_units: place of a unit
     int64_t *start;                            // n_units: first element of it
     int64_t length;                            // elements of all places
-    int *holds;                                // n: unit whose content is there or on its way; -1: none
+    int *holds;                                // n: id of the unit whose content is there or on its way; -1: none
     vj_ticket *ticket;                         // n: of the operation that fills or empties it
     bool *arrived;                             // n: that was waited for
 } vj_places;
@@ -71,8 +71,9 @@ struct vj_store {
     // weights in parts
     int64_t *held_start;                       // n_units: first element of this rank's part of the weights
     int64_t held_length;
-    vj_places weights;                         // whole units, gathered
-    void *gathered, *host_gathered;
+    vj_places own_weights, *weights;           // whole units, gathered: in places of this store, or of another
+    int first_id;                              // what such places call this store's unit 0
+    void *gathered, *host_gathered;            // whoever's places they are
     void *kept, *host_kept;                    // parallel.reshard_after_forward=k: k-th parts of gathered units, else NULL
     int64_t *kept_start;                       // n_units
     int64_t kept_length;
@@ -85,6 +86,8 @@ typedef struct vj_store_spec {
     int apart;                                 // units before this one are in use while others come and go
     bool in_backward;                          // units from `apart` on share one place for their gradients; slots must be 1
     bool backward;                             // units are used forward and backward: `keep` of the mesh matters
+    vj_store *beside;                          // a store of the same layout that is never in use at the same time: one room for
+                                               // gathered units is enough for both; lives longer; NULL: none
     const vj_mesh *mesh;                       // not owned; NULL: alone
 } vj_store_spec;
 

@@ -16,25 +16,26 @@ vj_status vj_store_hold(vj_store *s, bool backward)
         s->kept_length += ((j + 1) * Q / m->keep - j * Q / m->keep) * chunk;
     }
     if (s->device == NULL) return VJ_OK;
-    const size_t gathered = vj_store_bytes(s, s->weights.length), kept = vj_store_bytes(s, s->kept_length);
-    VJ_TRY(vj_device_alloc(s->device, &s->gathered, gathered, "gathered weights"));
+    const size_t gathered = vj_store_bytes(s, s->own_weights.length), kept = vj_store_bytes(s, s->kept_length);
+    if (gathered > 0) VJ_TRY(vj_device_alloc(s->device, &s->gathered, gathered, "gathered weights"));
     if (kept > 0) VJ_TRY(vj_device_alloc(s->device, &s->kept, kept, "weights kept for the backward pass"));
     if (vj_device_host_memory(s->device)) return VJ_OK;
-    VJ_TRY(vj_host_alloc(&s->host_gathered, gathered, "weights on their way between ranks"));
+    if (gathered > 0) VJ_TRY(vj_host_alloc(&s->host_gathered, gathered, "weights on their way between ranks"));
     return vj_host_alloc(&s->host_kept, vj_store_bytes(s, s->held_length + s->kept_length), "weights on their way between ranks");
 }
 
 void vj_store_let_go(vj_store *s)
 {
-    if (s->device) vj_device_free(s->device, s->gathered);
+    const bool own = s->own_weights.length > 0;
+    if (s->device && own) vj_device_free(s->device, s->gathered);
     if (s->device) vj_device_free(s->device, s->kept);
-    vj_host_free(s->host_gathered);
+    if (own) vj_host_free(s->host_gathered);
     vj_host_free(s->host_kept);
 }
 
 void vj_store_forget(vj_store *s)
 {
-    for (int i = 0; i < s->weights.n; i++) s->weights.holds[i] = -1;
+    for (int i = 0; s->weights && i < s->weights->n; i++) s->weights->holds[i] = -1;
 }
 
 // This rank's part of a unit in host memory: held[start .. + n).
@@ -51,8 +52,8 @@ static vj_status to_host(vj_store *s, vj_stream *st, void *held, int64_t start, 
 vj_status vj_store_gather_ask(vj_store *s, vj_stream *st, int unit, bool from_kept)
 {
     const vj_mesh *m = s->mesh;
-    const int place = s->weights.of[unit];
-    if (s->weights.holds[place] == unit) return VJ_OK;
+    const int place = s->weights->of[unit];
+    if (s->weights->holds[place] == s->first_id + unit) return VJ_OK;
     const int64_t n = s->layout->units[unit].length, Q = s->layout->quantum;
     int64_t begin, end;
     void *mine;
@@ -64,21 +65,21 @@ vj_status vj_store_gather_ask(vj_store *s, vj_stream *st, int unit, bool from_ke
         VJ_TRY(to_host(s, st, s->kind[VJ_STORE_PARAM], s->held_start[unit], end - begin, 0, &mine));
     }
     VJ_TRY(vj_stream_sync(st));   // what the buffer held may still be in use
-    VJ_TRY(vj_comm_all_gather(from_kept ? m->keep_comm : m->shard_comm, vj_store_at(s, s->host_gathered ? s->host_gathered : s->gathered, s->weights.start[unit]),
-                              mine, s->real, n, Q, &s->weights.ticket[place]));
-    s->weights.holds[place] = unit;
-    s->weights.arrived[place] = false;
+    VJ_TRY(vj_comm_all_gather(from_kept ? m->keep_comm : m->shard_comm, vj_store_at(s, s->host_gathered ? s->host_gathered : s->gathered, s->weights->start[unit]),
+                              mine, s->real, n, Q, &s->weights->ticket[place]));
+    s->weights->holds[place] = s->first_id + unit;
+    s->weights->arrived[place] = false;
     return VJ_OK;
 }
 
 vj_status vj_store_gather_wait(vj_store *s, vj_stream *st, int unit)
 {
-    const int place = s->weights.of[unit];
-    VJ_ASSERT(s->weights.holds[place] == unit);
-    if (s->weights.arrived[place]) return VJ_OK;
-    VJ_TRY_CTX(vj_comm_wait(s->mesh->world, s->weights.ticket[place]), "gathering %s %s", s->layout->network, s->layout->units[unit].name);
-    s->weights.arrived[place] = true;
-    const int64_t at = s->weights.start[unit];
+    const int place = s->weights->of[unit];
+    VJ_ASSERT(s->weights->holds[place] == s->first_id + unit);
+    if (s->weights->arrived[place]) return VJ_OK;
+    VJ_TRY_CTX(vj_comm_wait(s->mesh->world, s->weights->ticket[place]), "gathering %s %s", s->layout->network, s->layout->units[unit].name);
+    s->weights->arrived[place] = true;
+    const int64_t at = s->weights->start[unit];
     return s->host_gathered ? vj_copy_to_device(st, vj_store_at(s, s->gathered, at), vj_store_at(s, s->host_gathered, at),
                                                 vj_store_bytes(s, s->layout->units[unit].length))
                             : VJ_OK;
@@ -89,7 +90,7 @@ vj_status vj_store_keep(vj_store *s, vj_stream *st, int unit)
     const vj_mesh *m = s->mesh;
     const int64_t Q = s->layout->quantum, chunk = s->layout->units[unit].length / Q, j = m->shard % m->keep;
     const int64_t begin = j * Q / m->keep * chunk, end = (j + 1) * Q / m->keep * chunk;
-    VJ_ASSERT(s->weights.holds[s->weights.of[unit]] == unit);
-    return vj_copy(st, vj_store_at(s, s->kept, s->kept_start[unit]), vj_store_at(s, s->gathered, s->weights.start[unit] + begin),
+    VJ_ASSERT(s->weights->holds[s->weights->of[unit]] == s->first_id + unit);
+    return vj_copy(st, vj_store_at(s, s->kept, s->kept_start[unit]), vj_store_at(s, s->gathered, s->weights->start[unit] + begin),
                    vj_store_bytes(s, end - begin));
 }
