@@ -22,6 +22,23 @@ const char *vj_comm_carrier(const vj_comm *c) { return !c->engine ? "self" : c->
 
 const vj_mpi_api *vj_comm_mpi(const vj_comm *c) { return c->engine ? c->engine->transport.api : NULL; }
 
+void vj_comm_delay(vj_comm *world, double latency_seconds, double bytes_per_second)
+{
+    vj_comm_engine *e = world->engine;
+    if (e == NULL) return;
+    pthread_mutex_lock(&e->mutex);   // the thread reads them behind it
+    VJ_ASSERT(e->asked == e->done && world->node == NULL);
+    e->transport.latency = latency_seconds;
+    e->transport.seconds_per_byte = bytes_per_second > 0 ? 1 / bytes_per_second : 0;
+    pthread_mutex_unlock(&e->mutex);
+}
+
+void vj_comm_traffic(const vj_comm *world, int64_t *exchanges, int64_t *bytes)
+{
+    *exchanges = world->engine ? world->engine->transport.exchanges : 0;
+    *bytes = world->engine ? world->engine->transport.bytes : 0;
+}
+
 void vj_comm_part(const vj_comm *c, int64_t n, int64_t quantum, int rank, int64_t *begin, int64_t *end)
 {
     const int64_t chunk = n / quantum;

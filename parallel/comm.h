@@ -52,6 +52,11 @@ int vj_comm_size(const vj_comm *c);
 int vj_comm_local_size(const vj_comm *c);      // ranks of the world on this machine: they share its CPUs
 const char *vj_comm_carrier(const vj_comm *c); // "self", "shared memory", "Open MPI 4.1.4": for logs
 
+// While nothing is under way: another delay of messages from now on (see vj_world_request; it must have begun without shared memory); and
+// what went over the network so far: exchanges, and bytes, of each exchange the greater of in and out.
+void vj_comm_delay(vj_comm *world, double latency_seconds, double bytes_per_second);
+void vj_comm_traffic(const vj_comm *world, int64_t *exchanges, int64_t *bytes);
+
 // MPI itself, NULL where this rank is alone: to measure against while nothing of a communicator is under way.
 const struct vj_mpi_api *vj_comm_mpi(const vj_comm *c);
 

@@ -117,6 +117,8 @@ vj_status vj_transport_exchange(vj_transport *t, const vj_mpi_message *messages,
         VJ_CHECK(status <= 0, VJ_ERR_DEVICE, "given up: another rank has stopped");
         VJ_CHECK(status == 0, VJ_ERR_DEVICE, "%s: %s", t->api->library, error);
     }
+    t->exchanges++;
+    t->bytes += (int64_t)(in > out ? in : out);
     if (t->latency > 0 || t->seconds_per_byte > 0) sleep_until(began + t->latency + (double)(in > out ? in : out) * t->seconds_per_byte);
     return VJ_OK;
 }

@@ -12,6 +12,7 @@ typedef struct vj_transport {
     int *machine;                      // (size): the lowest rank on each rank's machine
     vj_mpi_message *pieces;            // (2 size)
     double latency, seconds_per_byte;  // of a network slower than the real one; 0: as it is
+    int64_t exchanges, bytes;          // so far; of an exchange the greater of what came in and what went out
 } vj_transport;
 
 // How this program was started, by the environment alone.

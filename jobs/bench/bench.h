@@ -9,6 +9,7 @@
 //   collectives  what ranks send each other, against MPI itself
 //   masks   how evenly masks spread a step over ranks: counts, no times (balance.h)
 //   save    how long training stands for a save, waiting for it and beside it
+//   overlap      how much of it is hidden behind computing, over a slow network
 #ifndef VJ_JOBS_BENCH_BENCH_H
 #define VJ_JOBS_BENCH_BENCH_H
 
@@ -55,6 +56,10 @@ typedef struct vj_bench_attention_row {
 } vj_bench_attention_row;
 typedef struct vj_bench_attention { int n; vj_bench_attention_row row[3]; double fma, roof; } vj_bench_attention;
 vj_status vj_bench_attention_measure(const vj_bench_work *work, int rounds, vj_bench_attention *out) VJ_MUST_CHECK;
+
+// The one slot of a made-up step (memory is not given back: the process ends behind it), and a bound that it fits exactly.
+vj_status vj_bench_slot(const vj_bench_work *work, vj_slot *slot) VJ_MUST_CHECK;
+vj_slot_bound vj_bench_bound(const vj_bench_work *work);
 
 enum { VJ_BENCH_OPS = 32, VJ_BENCH_STEPS = 64 };
 typedef struct vj_bench_op { char name[32]; int64_t calls; double seconds, flop; } vj_bench_op;

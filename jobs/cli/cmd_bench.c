@@ -416,6 +416,7 @@ static const vj_command subcommands[] = {
     { "collectives", vj_cmd_bench_collectives, "what ranks send each other, against MPI's own" },
     { "masks", vj_cmd_bench_masks, "what is left of clips, and how evenly a step spreads over ranks" },
     { "save", vj_cmd_bench_save, "how long training stands for a save" },
+    { "overlap", vj_cmd_bench_overlap, "how much of what ranks send is hidden behind computing" },
     { 0 },
 };
 
