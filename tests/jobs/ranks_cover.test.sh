@@ -6,7 +6,7 @@ source tests/support/ranks.sh
 make_shards
 
 base=(model.depth=5 model.pred_depth=6 train.steps=20 train.batch=8 checkpoint.every=10 log.every=20 held_out.every=20 held_out.samples=4 held_out.constant=4)
-settings=(ranks=2,4,8 mode=ddp,zero2,fsdp,hsdp prefetch=0,1,2,3 threads=1,2 save=false)
+settings=(ranks=2,4,8 mode=ddp,zero2,fsdp,hsdp prefetch=0,1,2,3 threads=1,2 save=false,true)
 if [ "${COVER:-pairs}" = all ]; then rows=$(python3 tests/support/pairwise.py --all "${settings[@]}" --not ranks=2 mode=hsdp)
 else rows=$(python3 tests/support/pairwise.py "${settings[@]}" reshard=always,never,2,auto shared=true,false --not ranks=2 mode=hsdp); fi
 
