@@ -68,7 +68,7 @@ static vj_status make_tables(vj_vjepa *m)
     m->places = vj_predictor_places_of(m->mask_tokens);
     vj_device *student = m->encoder_only ? NULL : m->device;
     // The passes have one unit of the encoder open at a time; of the predictor also the first, from its end to its start.
-    vj_store_spec spec = { .real = m->real, .trained = m->training, .slots = m->bound.slots, .in_backward = m->in_backward,
+    vj_store_spec spec = { .real = m->real, .trained = m->training, .slots = m->bound.slots, .in_backward = m->in_backward, .any_order = m->bound.any_order,
                            .backward = m->training, .mesh = m->mesh };
     VJ_TRY(vj_store_create(&m->encoder, m->encoder_layout, student, &spec));
     spec.apart = 1;
@@ -518,10 +518,12 @@ static vj_status share_sums(vj_vjepa *m)
             for (int64_t k = begin / chunk; k < end / chunk; k++) m->shared[V + 64 + first + k] = sums[first + k];
         }
     }
+    vj_comm_about(m->mesh->world, "losses and norms of the step", -1);
     for (int64_t at = 0, n = V + 64 + (parts ? chunks : 0); at < n; at += VJ_COMM_SCALARS) {
         const int64_t some = n - at < VJ_COMM_SCALARS ? n - at : VJ_COMM_SCALARS;
         VJ_TRY_CTX(vj_comm_all_reduce_now(m->mesh->world, m->shared + at, some, VJ_SUM), "sharing the losses of the slots");
     }
+    vj_comm_about(m->mesh->world, NULL, -1);
     for (int64_t i = 0; i < V; i++) m->host_sums[i] = m->shared[i];
     for (int i = 0; i < 64; i++) m->token_used[i] = m->shared[V + i] > 0;
     for (int64_t i = 0; i < chunks && parts; i++) sums[i] = m->shared[V + 64 + i];

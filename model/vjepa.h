@@ -25,6 +25,7 @@ typedef struct vj_slot_bound {
     int64_t rows;                  // upper bound of sum over pairs of B*(K+P) (0: pairs * clips * tokens)
     int64_t slots;                 // V, over all ranks
     const vj_mesh *mesh;           // the ranks that share a step's slots, and what each holds (not owned); NULL: this one alone
+    bool any_order;                // to measure what the order of sums costs (parallel/store.h)
     bool in_backward;              // optim.in_backward: units are updated as the backward pass leaves them; slots must be 1
 } vj_slot_bound;
 

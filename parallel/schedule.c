@@ -261,6 +261,7 @@ static vj_status gather_alone(vj_schedule *q, vj_stream *st, vj_store *s, int un
     if (s->weights->holds[place] == s->first_id + unit) return vj_store_gather_wait(s, st, unit);
     call c = { .unit = unit };
     while (q->store[c.store] != s) c.store++;
+    vj_comm_about(q->mesh->world, "which unit the lead needs next", -1);
     VJ_TRY(vj_comm_broadcast_now(q->mesh->world, 0, &c, sizeof c));
     return gather_now(s, st, unit);
 }

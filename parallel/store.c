@@ -1,5 +1,6 @@
 #include "parallel/store_impl.h"
 
+#include "runtime/base/str.h"
 #include "runtime/ops/ops.h"
 
 int64_t vj_store_levels(int64_t slots)
@@ -72,8 +73,10 @@ static vj_status tables(vj_store *s)
     int64_t **starts[] = { &s->start, &s->own_start, &s->held_start, &s->kept_start };
     for (int i = 0; i < 4; i++) VJ_TRY(vj_host_alloc(starts[i], (size_t)n * sizeof(int64_t), "a parameter store"));
     VJ_TRY(vj_host_alloc(&s->held, (size_t)n * sizeof *s->held, "a parameter store"));
+    if (s->mesh) VJ_TRY(vj_host_alloc(&s->label, (size_t)n * sizeof *s->label, "a parameter store"));
     for (int u = 0; u < n; u++) {
         int64_t begin, end;
+        if (s->mesh) vj_format(s->label[u], sizeof s->label[u], "%s %s", s->layout->network, s->layout->units[u].name);
         s->start[u] = s->length;
         s->length += s->layout->units[u].length;
         vj_mesh_owned(s->mesh, s->layout, u, &begin, &end);
@@ -98,12 +101,12 @@ static vj_status allocate(vj_store *s, const vj_store_spec *spec)
     s->level_length = s->mesh ? s->own_length : s->grads.length;
     if (spec->trained) {
         const int64_t G = s->mesh ? s->mesh->ranks : 1;
-        s->levels = (int)vj_store_levels((spec->slots + G - 1) / G);
+        s->levels = s->any_order ? 1 : (int)vj_store_levels((spec->slots + G - 1) / G);
         VJ_ASSERT(s->levels <= VJ_MAX_LEVELS);
     }
     if (parts) {
         const bool all = spec->backward && s->mesh->keep == VJ_KEEP_ALL;
-        if (spec->beside && spec->beside->weights->apart < units) {
+        if (spec->beside && s->mesh->prefetch <= 1 && spec->beside->weights->apart < units) {
             s->weights = spec->beside->weights;
             s->first_id = units;
             s->gathered = spec->beside->gathered;
@@ -134,6 +137,7 @@ vj_status vj_store_create(vj_store **out, const vj_layout *layout, vj_device *de
     s->device = device;
     s->real = spec->real;
     s->mesh = spec->mesh && spec->mesh->ranks > 1 ? spec->mesh : NULL;
+    s->any_order = spec->any_order && s->mesh == NULL;
     const vj_status status = allocate(s, spec);
     if (status != VJ_OK) {
         vj_store_destroy(&s);
@@ -157,6 +161,7 @@ void vj_store_destroy(vj_store **store)
     vj_host_free(s->own_start);
     vj_host_free(s->held_start);
     vj_host_free(s->kept_start);
+    vj_host_free(s->label);
     vj_host_free(s->held);
     vj_host_free(s);
     *store = NULL;
@@ -291,6 +296,7 @@ static void take_level(vj_store *s)
 
 vj_status vj_store_slot_begin(vj_store *s, vj_stream *st, bool present)
 {
+    if (s->any_order && s->full[0]) return VJ_OK;
     take_level(s);
     // Units that share a place find zeros when it is theirs (vj_unit_gradient, vj_unit_reduce).
     const bool own_places = s->mesh == NULL || s->grads.apart == s->layout->n_units;
@@ -333,7 +339,8 @@ static vj_status carry(vj_store *s, vj_stream *st)
 vj_status vj_store_slot_end(vj_store *s, vj_stream *st)
 {
     if (s->mesh) VJ_TRY(vj_store_reduce_end(s, st));
-    return carry(s, st);
+    if (s->any_order) s->full[0] = true;
+    return s->any_order ? VJ_OK : carry(s, st);
 }
 
 // What is left merges from the smallest level up: (...(small + next) + ...) as in a tree with missing leaves skipped.

@@ -61,9 +61,11 @@ struct vj_store {
 
     // several ranks; else NULL
     const vj_mesh *mesh;
+    char (*label)[72];                         // n_units: "encoder blocks.3", for whoever watches operations
     vj_schedule *schedule;                     // of all stores of a model; not owned
     int64_t *own_start;                        // n_units: first element of this rank's part in a buffer of what it updates
     int64_t own_length;
+    bool any_order;
     int64_t step_slots, round;                 // V of the running step; rounds finished
     void *whole;                               // device: gradients of the running slot in their places, later ddp's sum
     void *host_whole, *host_parts;             // host memory for gradients, where the device's is not the host's
@@ -85,9 +87,12 @@ typedef struct vj_store_spec {
     int64_t slots;                             // V, over all ranks
     int apart;                                 // units before this one are in use while others come and go
     bool in_backward;                          // units from `apart` on share one place for their gradients; slots must be 1
+    bool any_order;                            // alone: gradients of slots run into one accumulator, as plain code does; to measure
+                                               // what the tree costs, for nothing else
     bool backward;                             // units are used forward and backward: `keep` of the mesh matters
-    vj_store *beside;                          // a store of the same layout that is never in use at the same time: one room for
-                                               // gathered units is enough for both; lives longer; NULL: none
+    vj_store *beside;                          // a store of the same layout that is never in use at the same time: with prefetch up to
+                                               // 1 one room for gathered units is enough for both (more would have to wait for
+                                               // it); lives longer; NULL: none
     const vj_mesh *mesh;                       // not owned; NULL: alone
 } vj_store_spec;
 

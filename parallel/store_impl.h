@@ -10,6 +10,8 @@ void *vj_store_at(const vj_store *s, void *buffer, int64_t elements);
 vj_status vj_places_make(vj_places *p, const vj_layout *layout, int apart, int turns) VJ_MUST_CHECK;
 void vj_places_free(vj_places *p);
 
+static inline void vj_store_about(const vj_store *s, vj_comm *c, int unit) { vj_comm_about(c, unit < 0 ? NULL : s->label[unit], unit); }
+
 // store_ranks.c: gradients of stores with a mesh.
 vj_status vj_store_join(vj_store *s) VJ_MUST_CHECK;        // memory
 void vj_store_leave(vj_store *s);

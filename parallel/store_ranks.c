@@ -41,10 +41,13 @@ vj_status vj_store_reduce_ask(vj_store *s, vj_stream *st, int unit, bool present
     const int64_t first = (int64_t)m->replica * m->shards;   // of this shard group
     const int64_t here = left - first < m->shards ? left - first : m->shards, groups = (left + m->shards - 1) / m->shards;
     vj_ticket *t = &s->grads.ticket[place];
+    vj_store_about(s, m->shard_comm, unit);
+    if (m->replicas > 1) vj_store_about(s, m->replica_comm, unit);
     if (here > 0) VJ_TRY(vj_comm_reduce_scatter(m->shard_comm, part, present ? whole : NULL, s->real, n, Q, (int)here, t));
     if (m->replicas > 1 && end > begin)
         VJ_TRY(vj_comm_reduce_scatter(m->replica_comm, mine, here > 0 ? part : NULL, s->real, end - begin, (end - begin) / (n / Q),
                                       groups < m->replicas ? (int)groups : m->replicas, t));
+    vj_store_about(s, m->shard_comm, -1);
     s->grads.holds[place] = unit;
     s->grads.arrived[place] = false;
     return VJ_OK;
@@ -74,9 +77,12 @@ vj_status vj_store_reduce_end(vj_store *s, vj_stream *st)
 static vj_status gather_units(vj_store *s, void *buffer)
 {
     vj_ticket last = 0;
-    for (int u = 0; u < s->layout->n_units; u++)
+    for (int u = 0; u < s->layout->n_units; u++) {
+        vj_store_about(s, s->mesh->shard_comm, u);
         VJ_TRY(vj_comm_all_gather(s->mesh->shard_comm, vj_store_at(s, buffer, s->start[u]), NULL, s->real, s->layout->units[u].length,
                                   s->layout->quantum, &last));
+    }
+    vj_store_about(s, s->mesh->shard_comm, -1);
     return vj_comm_wait(s->mesh->world, last);
 }
 
@@ -104,6 +110,7 @@ static vj_status share(vj_store *s, void *weights)
     for (int u = 0; u < s->layout->n_units && s->mesh->replicas > 1; u++) {
         const int64_t chunk = s->layout->units[u].length / s->layout->quantum;
         vj_mesh_held(s->mesh, s->layout, u, &begin, &end);
+        vj_store_about(s, s->mesh->replica_comm, u);
         if (end > begin)
             VJ_TRY(vj_comm_all_gather(s->mesh->replica_comm, vj_store_at(s, weights, s->held_start[u]), NULL, s->real, end - begin, (end - begin) / chunk, &last));
     }

@@ -65,8 +65,10 @@ vj_status vj_store_gather_ask(vj_store *s, vj_stream *st, int unit, bool from_ke
         VJ_TRY(to_host(s, st, s->kind[VJ_STORE_PARAM], s->held_start[unit], end - begin, 0, &mine));
     }
     VJ_TRY(vj_stream_sync(st));   // what the buffer held may still be in use
+    vj_store_about(s, from_kept ? m->keep_comm : m->shard_comm, unit);
     VJ_TRY(vj_comm_all_gather(from_kept ? m->keep_comm : m->shard_comm, vj_store_at(s, s->host_gathered ? s->host_gathered : s->gathered, s->weights->start[unit]),
                               mine, s->real, n, Q, &s->weights->ticket[place]));
+    vj_store_about(s, m->shard_comm, -1);
     s->weights->holds[place] = s->first_id + unit;
     s->weights->arrived[place] = false;
     return VJ_OK;

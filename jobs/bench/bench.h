@@ -10,6 +10,7 @@
 //   masks   how evenly masks spread a step over ranks: counts, no times (balance.h)
 //   save    how long training stands for a save, waiting for it and beside it
 //   overlap      how much of it is hidden behind computing, over a slow network
+//   slots        what the tree costs in which gradients of slots are summed
 #ifndef VJ_JOBS_BENCH_BENCH_H
 #define VJ_JOBS_BENCH_BENCH_H
 

@@ -417,6 +417,7 @@ static const vj_command subcommands[] = {
     { "masks", vj_cmd_bench_masks, "what is left of clips, and how evenly a step spreads over ranks" },
     { "save", vj_cmd_bench_save, "how long training stands for a save" },
     { "overlap", vj_cmd_bench_overlap, "how much of what ranks send is hidden behind computing" },
+    { "slots", vj_cmd_bench_slots, "what the order of sums costs that gives one result on any number of ranks" },
     { 0 },
 };
 

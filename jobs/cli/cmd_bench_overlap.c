@@ -21,7 +21,7 @@ typedef struct side {
 
 typedef struct request {
     const char *model, *mode;
-    int64_t crop, frames, batch, rounds, steps, prefetch, latency;
+    int64_t crop, frames, batch, rounds, steps, prefetch, keep, latency;
     double share;
     bool json;
 } request;
@@ -102,7 +102,7 @@ static vj_status measure(const request *q, const vj_bench_work *w, vj_comm *worl
     VJ_TRY(vj_bench_slot(w, &slot));
     const int ranks = vj_comm_size(world);
     vj_mesh_spec spec = { .mode = strcmp(q->mode, "fsdp") == 0 ? VJ_FSDP : strcmp(q->mode, "zero2") == 0 ? VJ_ZERO2 : strcmp(q->mode, "ddp") == 0 ? VJ_DDP : VJ_HSDP,
-                          .shards = ranks / 2 };
+                          .shards = ranks / 2, .keep = (int)q->keep };
     VJ_CHECK(spec.mode != VJ_HSDP || strcmp(q->mode, "hsdp") == 0, VJ_ERR_USAGE, "--mode %s: ddp, zero2, fsdp or hsdp", q->mode);
     VJ_TRY(open_side(&sides[0], w, d, world, NULL));
     VJ_TRY(open_side(&sides[1], w, d, world, &spec));
@@ -164,6 +164,7 @@ vj_status vj_cmd_bench_overlap(int argc, char **argv)
         { "model", VJ_OPT_TEXT, &q.model, "PRESET", "model.preset (default: quickstart)" },
         { "mode", VJ_OPT_TEXT, &q.mode, "MODE", "ddp, zero2, fsdp (default) or hsdp, with half of the ranks as shards" },
         { "prefetch", VJ_OPT_INT, &q.prefetch, "N", "units gathered ahead (default: 1)" },
+        { "keep", VJ_OPT_INT, &q.keep, "K", "parallel.reshard_after_forward: 0 always (default), 1 never, k" },
         { "crop", VJ_OPT_INT, &q.crop, "PX", "side of a clip (default: 64)" },
         { "frames", VJ_OPT_INT, &q.frames, "N", "frames of a clip (default: 8)" },
         { "batch", VJ_OPT_INT, &q.batch, "N", "clips of a rank's slot (default: 4)" },
@@ -186,9 +187,9 @@ vj_status vj_cmd_bench_overlap(int argc, char **argv)
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 0, 0, "no word"));
-    VJ_CHECK(q.rounds >= 1 && q.rounds <= MOST && q.steps >= 1 && q.steps <= 1000 && q.prefetch >= 0 && q.prefetch <= 3 && q.latency >= 0 &&
+    VJ_CHECK(q.rounds >= 1 && q.rounds <= MOST && q.steps >= 1 && q.steps <= 1000 && q.prefetch >= 0 && q.prefetch <= 3 && q.keep >= 0 && q.keep <= 1024 && q.latency >= 0 &&
                  q.latency <= 1000000 && q.share > 0 && q.share <= 100, VJ_ERR_USAGE,
-             "--rounds 1 to %d, --steps 1 to 1000, --prefetch 0 to 3, --latency up to 1000000 and --share up to 100 are possible", MOST);
+             "--rounds 1 to %d, --steps 1 to 1000, --prefetch 0 to 3, --keep up to 1024, --latency up to 1000000 and --share up to 100 are possible", MOST);
     vj_bench_work w = { .frames = q.frames, .crop = q.crop, .batch = q.batch, .threads = 1 };
     w.model = (vj_model_config){ .patch = 16, .tubelet = 2, .loss_exponent = 1 };
     vj_format(w.model.preset, sizeof w.model.preset, "%.31s", q.model);

@@ -26,6 +26,7 @@ vj_status vj_cmd_bench_collectives(int argc, char **argv);
 vj_status vj_cmd_bench_masks(int argc, char **argv);
 vj_status vj_cmd_bench_save(int argc, char **argv);
 vj_status vj_cmd_bench_overlap(int argc, char **argv);
+vj_status vj_cmd_bench_slots(int argc, char **argv);
 vj_status vj_cmd_bench(int argc, char **argv);
 vj_status vj_cmd_report(int argc, char **argv);
 vj_status vj_cmd_encode(int argc, char **argv);

@@ -44,7 +44,9 @@ vj_status vj_ranks_agree(vj_ranks *r, vj_status status, double *sums, int n)
     VJ_ASSERT(n < 16);
     all[0] = status != VJ_OK;
     for (int i = 0; i < n; i++) all[i + 1] = sums[i];
+    vj_comm_about(r->world, "agreement", -1);
     VJ_TRY_CTX(vj_comm_all_reduce_now(r->world, all, n + 1, VJ_SUM), "agreeing with the other ranks");
+    vj_comm_about(r->world, NULL, -1);
     for (int i = 0; i < n; i++) sums[i] = all[i + 1];
     if (all[0] == 0) return VJ_OK;
     status = vj_comm_agree(r->world, status);
