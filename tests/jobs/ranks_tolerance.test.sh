@@ -42,4 +42,17 @@ for mode in zero2 fsdp; do
   [ "$("$VJEPA" checkpoint hash "$scratch/twenty")" = "$("$VJEPA" checkpoint hash "$scratch/eight")" ] || fails "8 ranks with $mode: other bits"
   rm -rf "$scratch/eight"
 done
+
+# Clipping by the norm over everything, wherever the parts are: replicas x shards give the bits of one process.
+clip=(train.batch=8 train.steps=20 optim.clip_norm=0.02)
+one clipped "${clip[@]}"
+jq -es 'map(.grad_norm) | min > 0.02' "$scratch/clipped/metrics.jsonl" > "$scratch/out" || fails "nothing was clipped: $(jq -c .grad_norm "$scratch/clipped/metrics.jsonl")"
+[ "$("$VJEPA" checkpoint hash "$scratch/clipped")" != "$("$VJEPA" checkpoint hash "$scratch/twenty")" ] || fails "clipping changes nothing"
+for mesh in "4 parallel.mode=hsdp parallel.shard=2" "8 parallel.mode=hsdp parallel.shard=2" "8 parallel.mode=hsdp parallel.shard=4" "8 parallel.mode=zero2"; do
+  read -r n words <<< "$mesh"
+  # shellcheck disable=SC2086
+  on "$n" mesh "${clip[@]}" $words
+  [ "$("$VJEPA" checkpoint hash "$scratch/clipped")" = "$("$VJEPA" checkpoint hash "$scratch/mesh")" ] || fails "$mesh: other bits when clipped"
+  rm -rf "$scratch/mesh"
+done
 exit $((failures > 0))
