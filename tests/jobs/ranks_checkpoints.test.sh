@@ -17,14 +17,22 @@ on 8 "pretrain quickstart" "$scratch/eight" || { cat "$scratch/err"; fails "8 ra
 want=$("$VJEPA" checkpoint hash "$scratch/eight") && tensors "$scratch/eight" > "$scratch/tensors"
 on 8 "pretrain quickstart" "$scratch/waits" checkpoint.async=false || { cat "$scratch/err"; fails "8 ranks, waiting: exit $?"; }
 [ "$("$VJEPA" checkpoint hash "$scratch/waits")" = "$want" ] || fails "saves beside the training give other bits"
+# Weights in parts too.
+for mode in "fsdp" "hsdp parallel.shard=2"; do
+  on 4 "pretrain quickstart" "$scratch/${mode:0:4}" parallel.mode=$mode || { cat "$scratch/err"; fails "$mode: exit $?"; }
+  [ "$("$VJEPA" checkpoint hash "$scratch/${mode:0:4}")" = "$want" ] || fails "$mode: other bits with saves beside the training"
+  [ "$("$VJEPA" checkpoint hash "$scratch/${mode:0:4}@8")" = "$("$VJEPA" checkpoint hash "$scratch/eight@8")" ] || fails "$mode: other bits at step 8, which was saved beside the training"
+done
 for step in 4 8 12; do
   [ "$(grep -c "checkpoint of step $step saved in" "$scratch/eight/log.txt")" = 1 ] || fails "step $step is not said to be saved once"
 done
 
 note "other numbers of ranks"
+modes=([1]=zero2 [2]=zero2 [3]=fsdp [4]=hsdp [6]=zero2)   # all of them write a shard a rank
 for n in 1 2 3 4 6; do
   # A cooldown of no steps: it loads its parent and saves what it has.
-  on $n "cooldown quickstart --from $scratch/eight" "$scratch/cool$n" optim.warmup=0 --steps 0 || { cat "$scratch/err"; fails "loading on $n ranks: exit $?"; continue; }
+  words=(parallel.mode=${modes[n]}); [ ${modes[n]} != hsdp ] || words+=(parallel.shard=2)
+  on $n "cooldown quickstart --from $scratch/eight" "$scratch/cool$n" optim.warmup=0 "${words[@]}" --steps 0 || { cat "$scratch/err"; fails "loading on $n ranks: exit $?"; continue; }
   tensors "$scratch/cool$n" > "$scratch/got"
   cmp -s "$scratch/tensors" "$scratch/got" || fails "other tensors after loading and saving on $n ranks"
   [ "$(ls "$scratch/cool$n"/ckpt/step-00000000/shard-*.h5 | wc -l)" = $n ] || fails "$n ranks: not $n shards"
