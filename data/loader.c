@@ -275,6 +275,23 @@ static vj_status too_many_bad(const vj_loader *l, int source, int64_t count, int
             l->config.max_bad, l->catalog->dir, list);
 }
 
+static int64_t allowed_of(const vj_loader *l, int source)
+{
+    const int64_t share = (int64_t)(l->config.max_bad * (double)vj_loader_rows(l, source));
+    return share > 3 ? share : 3;
+}
+
+int64_t vj_loader_met(const vj_loader *l) { return vj_quarantine_met(l->quarantine, -1); }
+
+vj_status vj_loader_judge(const vj_loader *l)
+{
+    for (int s = 0; s < l->catalog->n_sources; s++) {
+        const int64_t count = vj_quarantine_met(l->quarantine, s);
+        if (count > allowed_of(l, s)) return too_many_bad(l, s, count, allowed_of(l, s));
+    }
+    return VJ_OK;
+}
+
 // Counts the bad rows that a complete step's samples met, in order, up to the sample that failed if there is one. Here and
 // not where they are found: the threads are ahead of the consumer, how far depends on time, and the end of a run must not.
 static vj_status judge(vj_loader *l, const vj_loader_entry *e)
@@ -282,8 +299,7 @@ static vj_status judge(vj_loader *l, const vj_loader_entry *e)
     const bool failed = e->status != VJ_OK;
     const vj_loader_sample *s = e->samples;
     for (const vj_loader_sample *end = s + (failed ? e->failed + 1 : e->batch.samples); s < end; s++) {
-        const int64_t share = (int64_t)(l->config.max_bad * (double)vj_loader_rows(l, s->source));
-        const int64_t allowed = share > 3 ? share : 3;
+        const int64_t allowed = allowed_of(l, s->source);
         for (int k = 0; k < s->n_bad; k++) {
             const int64_t count = vj_quarantine_meet(l->quarantine, s->source, s->bad[k], s->g);
             if (count > allowed) return too_many_bad(l, s->source, count, allowed);

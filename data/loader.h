@@ -62,6 +62,10 @@ void vj_loader_state_get(const vj_loader *loader, vj_loader_state *out);
 vj_status vj_loader_quarantine(const vj_loader *loader, char **json) VJ_MUST_CHECK;
 // What other ranks found bad, added to this loader's.
 vj_status vj_loader_quarantine_add(vj_loader *loader, const char *json) VJ_MUST_CHECK;
+// Bad samples that delivered ones met so far, those of other ranks included once they were added.
+int64_t vj_loader_met(const vj_loader *loader);
+// After such an addition: too many bad samples of a source, VJ_ERR_DATA as from vj_loader_next.
+vj_status vj_loader_judge(const vj_loader *loader) VJ_MUST_CHECK;
 void vj_loader_stats_get(const vj_loader *loader, vj_loader_stats *out);
 
 // Where a delivered sample came from: valid until the batch is released. Index counts this rank's samples in slot order.

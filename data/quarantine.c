@@ -130,6 +130,14 @@ int64_t vj_quarantine_meet(vj_quarantine *q, int source, int64_t row, uint64_t g
     return count;
 }
 
+int64_t vj_quarantine_met(vj_quarantine *q, int source)
+{
+    pthread_mutex_lock(&q->mutex);
+    const int64_t n = source < 0 ? q->met : q->met_per_source[source];
+    pthread_mutex_unlock(&q->mutex);
+    return n;
+}
+
 // The row of a source that was met first after the `after`-th; under the mutex.
 static const vj_quarantined *met_after(const vj_quarantine *q, int source, int64_t after)
 {
@@ -199,6 +207,7 @@ vj_status vj_quarantine_to_json(vj_quarantine *q, char **json)
         vj_json_put_hex(&w, "g", e->g);
         vj_json_put_text(&w, "where", e->where);
         vj_json_put_text(&w, "reason", e->reason);
+        vj_json_put_bool(&w, "met", e->met > 0);
         vj_json_end_object(&w);
     }
     pthread_mutex_unlock(&q->mutex);
@@ -230,7 +239,10 @@ static vj_status add_json_entry(vj_quarantine *q, const vj_json *v)
     snprintf(e.where, sizeof e.where, "%s", where);
     snprintf(e.reason, sizeof e.reason, "%s", reason);
     vj_quarantine_add(q, &e, NULL);
-    vj_quarantine_meet(q, e.source, e.row, e.g);
+    // What threads only found ahead counts when a delivered sample meets it. Older lists do not say so.
+    bool met = true;
+    if (vj_json_get(v, "met")) VJ_TRY(vj_json_bool(v, "met", &met));
+    if (met) vj_quarantine_meet(q, e.source, e.row, e.g);
     return VJ_OK;
 }
 

@@ -27,6 +27,7 @@ int64_t vj_quarantine_count(vj_quarantine *q, int source);   // source -1: all
 // A sample that is about to be delivered met this row, which is in the list. Returns how many rows of the source delivered
 // samples have met: unlike the count above it does not depend on how far ahead the threads are.
 int64_t vj_quarantine_meet(vj_quarantine *q, int source, int64_t row, uint64_t g);
+int64_t vj_quarantine_met(vj_quarantine *q, int source);   // that many; source -1: of all
 // Appends "  WHERE (key ...): REASON" for the first `most` rows of a source that delivered samples met.
 void vj_quarantine_describe(vj_quarantine *q, int source, int most, char *out, size_t size);
 
@@ -35,7 +36,7 @@ uint64_t vj_quarantine_digest(vj_quarantine *q);
 // Whether the set held exactly what `digest` says at some moment of its growth: then it is that set or a superset.
 bool vj_quarantine_contains_digest(vj_quarantine *q, uint64_t digest);
 
-// JSON in order of finding; free() it. Adding from JSON merges; VJ_ERR_CONFIG names what does not fit the catalogue.
+// JSON in order of finding, with what was met; free() it. Adding from JSON merges; VJ_ERR_CONFIG names what does not fit the catalogue.
 vj_status vj_quarantine_to_json(vj_quarantine *q, char **json) VJ_MUST_CHECK;
 vj_status vj_quarantine_add_json(vj_quarantine *q, const char *json) VJ_MUST_CHECK;
 

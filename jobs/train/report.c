@@ -117,11 +117,7 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
 {
     const double now = vj_now(), wall = now - t->log_started;
     const double steps = t->log_steps > 0 ? (double)t->log_steps : 1;
-    vj_loader_stats data;
-    vj_loader_stats_get(t->loader, &data);
-    data.decode_seconds += t->past.decode_seconds;
-    data.bad += t->past.bad;
-    data.substituted += t->past.substituted;
+    const vj_loader_stats data = t->of_all;
     // Before the line is begun: the figures take time, and their failure must not leave half a line.
     if (with_held_out && t->held_out) VJ_TRY(run_held_out(t));
     const int64_t every = t->config.monitor.every < 0 ? t->config.train.log_every : t->config.monitor.every;
@@ -226,6 +222,10 @@ vj_status vj_trainer_summary(vj_trainer *t, const char *outcome)
     vj_json_put_text(&w, "gemm", vj_device_gemm(t->device));
     vj_json_put_i64(&w, "threads", vj_device_threads(t->device));
     vj_json_put_text(&w, "written", wall);
+    vj_json_put_i64(&w, "bad_samples", t->of_all.bad);
+    vj_json_put_i64(&w, "substituted_samples", t->of_all.substituted);
+    vj_json_put_i64(&w, "skipped_steps", t->skipped);
+    vj_json_put_i64(&w, "rollbacks", t->n_rollbacks);
     vj_json_put_i64(&w, "steps_of_this_process", t->steps_done);
     vj_json_put_f64(&w, "step_seconds_of_this_process", t->process_step_seconds);
     vj_json_put_f64(&w, "monitor_seconds_of_this_process", t->process_monitor_seconds);

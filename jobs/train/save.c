@@ -10,8 +10,6 @@
 #include "runtime/base/file.h"
 #include "runtime/log/log.h"
 
-static vj_status take_quarantine(void *loader, const char *json) { return vj_loader_quarantine_add(loader, json); }
-
 // What any rank found bad is known to all from now on.
 static vj_status share_quarantine(vj_trainer *t)
 {
@@ -20,7 +18,13 @@ static vj_status share_quarantine(vj_trainer *t)
     vj_loader_stats_get(t->loader, &stats);
     double bad = (double)stats.bad;
     VJ_TRY(vj_comm_all_reduce_now(t->ranks.world, &bad, 1, VJ_MAX));
-    if (bad == 0) return VJ_OK;
+    return bad == 0 ? VJ_OK : vj_trainer_share_bad(t);
+}
+
+static vj_status take_quarantine(void *loader, const char *json) { return vj_loader_quarantine_add(loader, json); }
+
+vj_status vj_trainer_share_bad(vj_trainer *t)
+{
     char *mine = NULL;
     vj_status status = vj_loader_quarantine(t->loader, &mine);
     VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));

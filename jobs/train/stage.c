@@ -32,6 +32,7 @@ vj_status vj_trainer_begin_stage(vj_trainer *t)
                                   .fpc = c->data.fpc, .fps = c->data.fps, .rank = vj_comm_rank(t->ranks.world),
                                   .world = vj_comm_size(t->ranks.world), .threads = (int)c->data.threads, .held_out = false };
     vj_status status = open_loader(t);
+    if (status == VJ_OK) t->met = vj_loader_met(t->loader);
     if (status == VJ_OK && c->mask.truncate == VJ_TRUNCATE_RANK) {
         vj_log(VJ_INFO, "train", "mask.truncate=rank: masks are cut over all samples of a rank, of %d now: another number of ranks gives "
                "another result (with slot, global and fixed it does not)", t->stage.world);

@@ -92,6 +92,48 @@ static vj_status make_room(vj_trainer *t, const vj_batch *batch)
     return VJ_OK;
 }
 
+// What this rank's loaders have done since the process started.
+static void put_data(const vj_trainer *t, double out[3])
+{
+    vj_loader_stats data;
+    vj_loader_stats_get(t->loader, &data);
+    out[0] = (double)(data.bad + t->past.bad);
+    out[1] = (double)(data.substituted + t->past.substituted);
+    out[2] = data.decode_seconds + t->past.decode_seconds;
+}
+
+// `status` of this rank's batch. A source has one ceiling of bad samples for all ranks, so that the run ends at the same step on any
+// number of them: what one meets is told to all at once.
+static vj_status agree_on_data(vj_trainer *t, vj_status status)
+{
+    const int64_t met = vj_loader_met(t->loader);
+    double found = (double)(met - t->met);
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, &found, 1));
+    if (found > 0 && vj_comm_size(t->ranks.world) > 1) {
+        VJ_TRY(vj_ranks_agree(&t->ranks, vj_trainer_share_bad(t), NULL, 0));
+        VJ_TRY(vj_ranks_agree(&t->ranks, vj_loader_judge(t->loader), NULL, 0));
+    }
+    t->met = vj_loader_met(t->loader);
+    return VJ_OK;
+}
+
+// The data is unusable, as all ranks know, between two steps: what was trained so far is kept.
+static vj_status data_ends(vj_trainer *t, vj_status status)
+{
+    if (status != VJ_ERR_DATA || t->steps_done == 0) return status;
+    char text[4096];
+    vj_format(text, sizeof text, "%.4000s", vj_error_text());
+    const bool agreed = t->ranks.agreed;
+    t->ranks.agreed = false;
+    vj_status saved = vj_ranks_agree(&t->ranks, vj_run_dir_held(&t->run, true), NULL, 0);
+    if (saved == VJ_OK) saved = vj_trainer_save_wait(t);   // from here on all ranks know of the same newest checkpoint
+    if (saved == VJ_OK) saved = vj_trainer_save(t, true);
+    if (saved != VJ_OK && vj_error_text()[0]) vj_log(VJ_WARN, "train", "%s", vj_error_text());
+    t->ranks.agreed = agreed;
+    vj_error_clear();
+    return text[0] ? vj_fail_text(status, text) : status;
+}
+
 vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
 {
     const vj_train_config *c = &t->config.train;
@@ -108,7 +150,8 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     vj_status status = vj_loader_next(t->loader, &batch);
     if (status != VJ_OK) vj_context("reading the batch of step %lld", (long long)s);
     vj_phase_lap(&t->clock, VJ_PHASE_DATA);
-    VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
+    status = agree_on_data(t, status);
+    if (status != VJ_OK) return data_ends(t, status);
     VJ_ASSERT(batch->first == t->state.cursor);
     const double began = vj_now();
 
@@ -118,7 +161,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         status = c->in_backward ? vj_vjepa_step_begin_in_backward(t->model, &options)
                                 : vj_vjepa_step_begin(t->model, c->batch / t->config.mask.group);
     }
-    double work[3] = { 0, 0, 0 };   // model FLOP, tokens, FLOP that are done again
+    double work[6] = { 0, 0, 0, 0, 0, 0 };   // model FLOP, tokens, FLOP that are done again, and what put_data adds
     for (int i = 0; i < batch->n_slots && status == VJ_OK; i++) {
         work[0] += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
         work[1] += (double)slot_tokens(&t->config.model, &batch->slots[i]);
@@ -135,7 +178,9 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     if (status != VJ_OK) vj_context("in step %lld", (long long)s);
     if (!met) return status;
     if (status == VJ_OK) status = vj_run_dir_held(&t->run, false);   // else what follows writes into another process' run
-    VJ_TRY(vj_ranks_agree(&t->ranks, status, work, 3));
+    put_data(t, work + 3);
+    VJ_TRY(vj_ranks_agree(&t->ranks, status, work, 6));
+    t->of_all = (vj_loader_stats){ .bad = (int64_t)work[3], .substituted = (int64_t)work[4], .decode_seconds = work[5] };
     if (r.update == VJ_UPDATE_NONFINITE && c->nonfinite == VJ_NONFINITE_ROLLBACK) {
         *out = (vj_step_report){ .rolled_back = true };
         return vj_trainer_roll_back(t, r.loss, r.grad_norm);

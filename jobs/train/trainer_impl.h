@@ -40,6 +40,8 @@ typedef struct vj_trainer {
     char model_digest[65];
     vj_loader *loader;
     vj_loader_stats past;          // of the loaders of this process' earlier stages
+    int64_t met;                   // bad samples that delivered ones met, as all ranks know by now
+    vj_loader_stats of_all;        // bad, substituted, decode_seconds: of all ranks, as of the last step
     vj_loader_stage stage;
     vj_held_out *held_out;
     vj_monitor *monitor;
@@ -122,6 +124,7 @@ vj_status vj_trainer_save_wait(vj_trainer *t) VJ_MUST_CHECK;   // all ranks toge
 vj_status vj_trainer_border(vj_trainer *t, vj_status status, bool *stop) VJ_MUST_CHECK;
 // All ranks that know of `status`: a save that runs is waited for. What it says stays as it is.
 void vj_trainer_save_end(vj_trainer *t, vj_status status);
+vj_status vj_trainer_share_bad(vj_trainer *t) VJ_MUST_CHECK;   // what any rank found bad, to all; all ranks together
 vj_status vj_trainer_load(vj_trainer *t, const vj_checkpoint *from) VJ_MUST_CHECK;
 vj_status vj_trainer_recommend(vj_trainer *t) VJ_MUST_CHECK;   // into run.json; a cooldown has none
 // init_from.c: opens and checks what init.from names, before anything is written; for a run that exists it may be gone.
