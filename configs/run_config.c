@@ -188,6 +188,10 @@ static void check_training(vj_config *c, const vj_run_config *r)
         vj_config_problem(c, "optim.in_backward", "a step that is not finite cannot be undone when units were updated before: it goes "
                           "with train.nonfinite=abort only");
     }
+    int64_t from, to;
+    if (!vj_trace_range(t->trace, &from, &to)) {
+        vj_config_problem(c, "train.trace", "'%s' is no range of steps: FROM:TO with 1 <= FROM <= TO is expected, 100:102 for example", t->trace);
+    }
     if (vj_train_keep(t) == -2)
         vj_config_problem(c, "parallel.reshard_after_forward", "'%s' is none of always, never, auto, or a number of ranks from 2 on", t->parallel_reshard);
     if (t->parallel_shard > 0 && t->parallel_mode != 3)

@@ -10,6 +10,18 @@ static const char *const nonfinite_names[] = { "abort", "skip", "rollback", NULL
 static const char *const schedule_names[] = { "warmup_cosine", "linear_decay", NULL };
 static const char *const mode_names[] = { "ddp", "zero2", "fsdp", "hsdp", NULL };
 
+bool vj_trace_range(const char *text, int64_t *from, int64_t *to)
+{
+    char first[48];
+    const char *colon = strchr(text, ':');
+    *from = *to = 0;
+    if (text[0] == '\0') return true;
+    if (!colon || (size_t)(colon - text) >= sizeof first) return false;
+    memcpy(first, text, (size_t)(colon - text));
+    first[colon - text] = '\0';
+    return vj_parse_i64(first, from) && vj_parse_i64(colon + 1, to) && *from >= 1 && *from <= *to;
+}
+
 #define AT(member) offsetof(vj_train_config, member)
 #define INT(key_, member, def_, low_, high_, flags_, help_)                                                            \
     { .key = key_, .kind = VJ_FIELD_INT, .offset = AT(member), .help = help_, .i = { def_, low_, high_ }, .flags = flags_ }
@@ -30,6 +42,9 @@ const vj_field vj_train_fields[] = {
       .i = { VJ_NONFINITE_ABORT, 0, 2 } },
     INT("train.rollback_steps", rollback_steps, 1, 1, 1000000, FREE, "batches that a rollback leaves out: the bad one and those before it"),
     INT("train.rollback_max", rollback_max, 3, 1, 1000000, FREE, "rollbacks to the same checkpoint; after that exit 87"),
+
+    { .key = "train.trace", .kind = VJ_FIELD_TEXT, .offset = AT(trace), .text = "", .i = { 0, 0, 48 }, .flags = FREE,
+      .help = "FROM:TO: what all ranks do in these steps, into RUN/trace-FROM.json for chrome://tracing or Perfetto; empty: no trace" },
 
     { .key = "optim.schedule", .kind = VJ_FIELD_ENUM, .offset = AT(schedule), .names = schedule_names,
       .help = "warmup_cosine (with final_lr = lr: warm-up, then constant), or linear_decay (cooldown)", .i = { 0, 0, 1 } },

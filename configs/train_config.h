@@ -12,6 +12,7 @@ typedef struct vj_train_config {
     int64_t threads;                    // threads: auto = -1
     char device[16];                    // device: cpu | ref | far
     int64_t batch, steps;               // train.batch, train.steps
+    char trace[48];                     // train.trace: FROM:TO, "" for none
     int nonfinite;                      // train.nonfinite: abort | skip | rollback
     int64_t rollback_steps;             // train.rollback_steps: batches that a rollback leaves out
     int64_t rollback_max;               // train.rollback_max: rollbacks to one checkpoint
@@ -45,6 +46,9 @@ typedef struct vj_train_config {
     char parallel_reshard[VJ_TEXT_MAX]; // parallel.reshard_after_forward: always | never | auto | k
     char init_from[VJ_TEXT_MAX];        // init.from: weights of step 0, "" for fresh ones
 } vj_train_config;
+
+// "FROM:TO" (1 <= FROM <= TO) as numbers; "": *from and *to are 0. False: neither.
+bool vj_trace_range(const char *text, int64_t *from, int64_t *to);
 
 extern const vj_field vj_train_fields[];
 

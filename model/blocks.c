@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "runtime/log/timeline.h"
 
 static const double eps = 1e-6;   // of every layer norm in encoder and predictor
 
@@ -183,9 +184,11 @@ vj_status vj_blocks_run(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_sequen
     v.rstd2 = v.rstd1;
     v.x = v.x1 = *x;
     for (int64_t i = first; i < end; i++) {
+        vj_span_begin("block", i);
         if (i == first || unit_begins(b, i, i - 1)) VJ_TRY(vj_unit_gather(b->store, ctx->st, unit_of(b, i)));
         VJ_TRY(block_forward(ctx, b, i, &v, x, s, false));
         if (i + 1 == end || unit_begins(b, i, i + 1)) VJ_TRY(vj_unit_release(b->store, ctx->st, unit_of(b, i)));
+        vj_span_end("block");
     }
     vj_arena_reset(&ctx->scratch, mark);
     return VJ_OK;
@@ -210,9 +213,11 @@ vj_status vj_blocks_forward(vj_ctx *ctx, vj_blocks *b, vj_tensor *x, const vj_se
         VJ_SAVED(ctx, &y, some ? s->used : s->rows, b->C);   // the next block's input outlives this block's scratch
         const vj_mark mark = vj_arena_mark(&ctx->scratch);
         VJ_TRY(record(ctx, b->recompute == 1 ? &ctx->scratch : &ctx->saved, b, i, v, s));
+        vj_span_begin("block", i);
         if (unit_begins(b, i, i - 1)) VJ_TRY(vj_unit_gather(b->store, ctx->st, unit_of(b, i)));
         VJ_TRY(block_forward(ctx, b, i, v, &y, s, some));
         if (unit_begins(b, i, i + 1)) VJ_TRY(vj_unit_release(b->store, ctx->st, unit_of(b, i)));
+        vj_span_end("block");
         vj_arena_reset(&ctx->scratch, mark);
         *x = y;
     }
@@ -296,6 +301,7 @@ vj_status vj_blocks_backward(vj_ctx *ctx, vj_blocks *b, const vj_tensor *g, cons
         const vj_mark mark = vj_arena_mark(&ctx->scratch);
         const bool some = only_some(b, i, s);
         const vj_tensor g_used = some ? vj_rows(g, 0, s->used) : *g;
+        vj_span_begin("block", i);
         if (unit_begins(b, i, i + 1)) {
             VJ_TRY(vj_unit_gather(b->store, ctx->st, unit_of(b, i)));
             VJ_TRY(vj_unit_gradient(b->store, ctx->st, unit_of(b, i)));
@@ -307,6 +313,7 @@ vj_status vj_blocks_backward(vj_ctx *ctx, vj_blocks *b, const vj_tensor *g, cons
         VJ_TRY(mlp_backward(ctx, b, i, v, &g_used, s, some));
         VJ_TRY(attention_backward(ctx, b, i, v, &g_used, g, s, some));
         if (unit_begins(b, i, i - 1)) VJ_TRY(vj_unit_reduce(b->store, ctx->st, unit_of(b, i)));
+        vj_span_end("block");
         vj_arena_reset(&ctx->scratch, mark);
     }
     return VJ_OK;

@@ -4,6 +4,7 @@
 
 #include "model/vjepa_impl.h"
 #include "runtime/base/fault.h"
+#include "runtime/log/timeline.h"
 
 static const double norm_eps = 1e-6;      // final norms of encoder and predictor
 static const double target_eps = 1e-5;    // LN0: the targets' own norm, without affine (spec/pretrain.md 4)
@@ -114,7 +115,10 @@ vj_status vj_student_forward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj
 {
     const int64_t C = m->config.width, q = m->config.pred_width;
     vj_store *store = m->predictor;
+    vj_span_begin("context forward", -1);
     VJ_TRY(encoder_forward(m, ctx, p, s));                                            // z (Rc, C)
+    vj_span_end("context forward");
+    vj_span_begin("predictor forward", -1);
 
     vj_tensor x, e, table;
     const vj_tensor embed_w = matrix(store, R_EMBED_W, q, C), embed_b = weight(store, R_EMBED_B);
@@ -138,7 +142,9 @@ vj_status vj_student_forward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, vj
     VJ_RUN(ctx, vj_layernorm_forward(ctx->st, &s->tail_norm, &s->tail_mean, &s->tail_rstd, &s->tail, &norm_w, &norm_b,
                                      norm_eps));
     VJ_RUN(ctx, vj_linear_forward(ctx->st, &s->pred, &s->tail_norm, &proj_w, &proj_b, VJ_EPI_NONE, NULL));   // (Rt, C)
-    return vj_unit_release(store, ctx->st, 0);
+    VJ_TRY(vj_unit_release(store, ctx->st, 0));
+    vj_span_end("predictor forward");
+    return VJ_OK;
 }
 
 // Gradients of the mask tokens: the rows of each group's targets, summed.
@@ -200,7 +206,10 @@ vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, c
     vj_tensor dz, g, bricks;
     VJ_SCRATCH(ctx, &dz, p->ctx.rows, C);
     VJ_SCRATCH(ctx, &g, p->ctx.rows, C);
+    vj_span_begin("predictor backward", -1);
     VJ_TRY(predictor_backward(m, ctx, p, s, dpred, &dz));
+    vj_span_end("predictor backward");
+    vj_span_begin("context backward", -1);
     const vj_tensor w = weight(m->encoder, norm), d_w = vj_store_grad(m->encoder, norm),
                     d_b = vj_store_grad(m->encoder, norm + 1);
     VJ_TRY(vj_unit_gather(m->encoder, ctx->st, norm_unit));
@@ -215,6 +224,7 @@ vj_status vj_student_backward(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, c
     VJ_TRY(vj_unit_gradient(m->encoder, ctx->st, 0));
     VJ_RUN(ctx, vj_linear_backward_weight(ctx->st, &dp_w, &dp_b, &g, &bricks));
     VJ_TRY(vj_unit_reduce(m->encoder, ctx->st, 0));
+    vj_span_end("context backward");
     vj_arena_reset(&ctx->scratch, mark);
     return VJ_OK;
 }
@@ -233,10 +243,14 @@ vj_status vj_slot_pass(vj_vjepa *m, vj_ctx *ctx, const vj_slot_plan *p, const vj
     const vj_mark saved = vj_arena_mark(&ctx->saved), scratch = vj_arena_mark(&ctx->scratch);
     vj_tensor targets, dpred;
     vj_student_saved s;
+    vj_span_begin("target forward", -1);
     VJ_TRY(vj_target_pass(m, ctx, p, &targets));
+    vj_span_end("target forward");
     VJ_TRY(vj_student_forward(m, ctx, p, &s));
+    vj_span_begin("loss", -1);
     VJ_SCRATCH(ctx, &dpred, p->Rt, m->config.width);
     VJ_RUN(ctx, vj_loss(ctx->st, loss, &dpred, NULL, &s.pred, &targets, &p->weight, (int)m->config.loss_exponent));
+    vj_span_end("loss");
     if (ctx->training && !ctx->measuring) VJ_TRY(poison(ctx, loss, &dpred));
     if (ctx->training) VJ_TRY(vj_student_backward(m, ctx, p, &s, &dpred));
     vj_arena_reset(&ctx->saved, saved);

@@ -9,6 +9,7 @@
 #include "model/vjepa_impl.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/str.h"
+#include "runtime/log/timeline.h"
 
 // ---- sizes --------------------------------------------------------------------------------------------------------
 static int64_t positions_of(const vj_model_config *c, const vj_slot_bound *b)
@@ -434,11 +435,15 @@ vj_status vj_vjepa_slot(vj_vjepa *m, const vj_slot *slot)
     VJ_TRY(vj_store_slot_begin(m->predictor, m->ctx.st, true));
     m->ctx.training = true;
     const vj_tensor loss = vj_rows(&m->losses, place(m, m->slot), 1);
+    vj_span_begin("slot", place(m, m->slot));
     if (m->schedule) vj_schedule_begin(m->schedule);
     VJ_TRY(vj_slot_pass(m, &m->ctx, &plan, &loss));
     if (m->schedule) VJ_TRY(vj_schedule_end(m->schedule));
+    vj_span_begin("sum of slots", -1);
     VJ_TRY(vj_store_slot_end(m->encoder, m->ctx.st));
     VJ_TRY(vj_store_slot_end(m->predictor, m->ctx.st));
+    vj_span_end("sum of slots");
+    vj_span_end("slot");
     m->slot++;
     return VJ_OK;
 }
@@ -590,7 +595,10 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
 {
     VJ_CHECK(place(m, m->slot) >= m->slots, VJ_ERR_BUG, "an update after %lld slots of a step of %lld", (long long)m->slot,
              (long long)m->slots);
+    vj_span_begin("update", -1);
+    vj_span_begin("norms", -1);
     if (!m->in_backward) VJ_TRY(sums_to_host(m));
+    vj_span_end("norms");
     m->encoder->reduced = m->predictor->reduced = NULL;   // a pass that only measures reduces too
     const int64_t encoder_chunks = chunks_of(m->encoder_layout), chunks = encoder_chunks + chunks_of(m->predictor_layout);
     double encoder = 0, predictor = 0;
@@ -604,13 +612,17 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
     // One number, from sums whose order no layout changes: clipped alike everywhere.
     out->clip_scale = o->clip_norm > 0 && out->grad_norm > o->clip_norm ? o->clip_norm / out->grad_norm : 1;
     out->update = isfinite(out->loss) && isfinite(encoder + predictor) ? VJ_UPDATED : VJ_UPDATE_NONFINITE;
+    if (out->update == VJ_UPDATE_NONFINITE) vj_span_end("update");
     if (out->update == VJ_UPDATE_NONFINITE) return VJ_OK;   // unless in_backward: decided before anything is changed
 
     vj_store *stores[] = { m->encoder, m->predictor };
+    vj_span_begin("optimiser", -1);
     for (int i = 0; i < 2 && !m->in_backward; i++) {
         for (int u = 0; u < stores[i]->layout->n_units; u++) VJ_TRY(adamw_unit(m, stores[i], o, out->clip_scale, u));
         VJ_TRY(vj_store_share_weights(stores[i], m->ctx.st));
     }
+    vj_span_end("optimiser");
+    vj_span_begin("EMA", -1);
     for (int u = 0; u < m->encoder_layout->n_units; u++) {   // of what this rank holds: nothing is sent
         int64_t begin, end;
         vj_store_held(m->encoder, VJ_STORE_PARAM, u, &begin, &end);
@@ -619,7 +631,10 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
                         online = vj_store_slice(m->encoder, VJ_STORE_PARAM, u, begin, end - begin);
         VJ_TRY(vj_ema(m->ctx.st, &target, &online, o->momentum));
     }
-    return vj_stream_sync(m->ctx.st);
+    VJ_TRY(vj_stream_sync(m->ctx.st));
+    vj_span_end("EMA");
+    vj_span_end("update");
+    return VJ_OK;
 }
 
 void vj_vjepa_unit_norms(const vj_vjepa *m, vj_network network, double *out)

@@ -9,6 +9,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/str.h"
+#include "runtime/log/timeline.h"
 
 static _Thread_local double waited;   // seconds, for tickets
 
@@ -178,9 +179,11 @@ vj_status vj_comm_wait(vj_comm *c, vj_ticket t)
     if (e == NULL) return VJ_OK;
     pthread_mutex_lock(&e->mutex);
     if (e->done < t && e->status == VJ_OK) {
+        vj_span_begin("wait for ranks", -1);
         const double began = vj_now();
         while (e->done < t && e->status == VJ_OK) pthread_cond_wait(&e->done_one, &e->mutex);
         waited += vj_now() - began;
+        vj_span_end("wait for ranks");
     }
     const bool done = e->done >= t;
     pthread_mutex_unlock(&e->mutex);

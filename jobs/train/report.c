@@ -9,6 +9,7 @@
 #include "runtime/base/file.h"
 #include "runtime/log/log.h"
 #include "runtime/log/progress.h"
+#include "runtime/log/timeline.h"
 
 static void put_held_out(vj_json_writer *w, const vj_held_out_figures *f)
 {
@@ -50,7 +51,9 @@ static void put_monitor(vj_json_writer *w, const vj_monitor_figures *f)
 
 static vj_status run_held_out(vj_trainer *t)
 {
+    vj_span_begin("held-out", -1);
     VJ_TRY(vj_held_out_run(t->held_out, &t->figures));
+    vj_span_end("held-out");
     t->figures_step = t->state.step;
     const vj_held_out_figures *f = &t->figures;
     char swapped[64] = "";
@@ -124,7 +127,9 @@ vj_status vj_trainer_log(vj_trainer *t, const vj_step_report *r, bool with_held_
     const bool watched = t->monitor && t->state.step % every == 0;
     vj_monitor_figures figures;
     if (watched) {
+        vj_span_begin("monitor", -1);
         VJ_TRY_CTX(vj_monitor_run(t->monitor, &figures), "computing monitor figures");
+        vj_span_end("monitor");
         t->process_monitor_seconds += figures.seconds;
     }
     const vj_watch_point point = point_of(t, r, watched ? &figures : NULL, with_held_out);

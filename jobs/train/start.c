@@ -438,6 +438,7 @@ void vj_trainer_end(vj_trainer *t)
     vj_vjepa_destroy(&t->model);
     vj_mesh_close(&t->mesh);
     vj_host_free(t->unit_norms);
+    vj_trace_drop(&t->trace);
     vj_host_free(t->windows);
     vj_host_free(t->hosts);
     vj_stragglers_destroy(&t->stragglers);

@@ -9,6 +9,7 @@
 #include "runtime/base/fault.h"
 #include "runtime/base/file.h"
 #include "runtime/log/log.h"
+#include "runtime/log/timeline.h"
 
 // Everything needed to see the step again: samples are pure functions of their global index, so their names are enough.
 static vj_status dump_step(vj_trainer *t, const vj_batch *batch, const vj_step_result *r, const vj_step_options *o)
@@ -147,8 +148,10 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     };
     const double asked = vj_now();
     const vj_batch *batch = NULL;
+    vj_span_begin("data", -1);
     vj_status status = vj_loader_next(t->loader, &batch);
     if (status != VJ_OK) vj_context("reading the batch of step %lld", (long long)s);
+    vj_span_end("data");
     vj_phase_lap(&t->clock, VJ_PHASE_DATA);
     status = agree_on_data(t, status);
     if (status != VJ_OK) return data_ends(t, status);

@@ -13,6 +13,7 @@
 #include "runtime/base/signals.h"
 #include "runtime/log/log.h"
 #include "runtime/log/progress.h"
+#include "runtime/log/timeline.h"
 
 static bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
@@ -39,18 +40,46 @@ static vj_status say_step(vj_trainer *t, const vj_step_report *r, bool last)
     return VJ_OK;
 }
 
+// Before the step that train.trace begins with, and behind the one it ends with. A process that starts within the range has the rest.
+static vj_status begin_trace(vj_trainer *t)
+{
+    int64_t from, to;
+    const int64_t step = t->state.step + 1;
+    VJ_ASSERT(vj_trace_range(t->config.train.trace, &from, &to));
+    if (t->trace || step < from || step > to) return VJ_OK;
+    t->trace_from = step;
+    return vj_trace_begin(&t->trace, &t->ranks);
+}
+
+static vj_status end_trace(vj_trainer *t, bool last)
+{
+    int64_t from, to;
+    char name[64], file[640];
+    VJ_ASSERT(vj_trace_range(t->config.train.trace, &from, &to));
+    if (!t->trace || (t->state.step < to && !last)) return VJ_OK;
+    vj_format(name, sizeof name, "trace-%08lld.json", (long long)t->trace_from);
+    vj_path_join(file, sizeof file, t->run.path, name);
+    return vj_trace_end(&t->trace, &t->ranks, t->hosts[vj_comm_rank(t->ranks.world)], file);
+}
+
 static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
 {
     const vj_train_config *c = &t->config.train;
     *outcome = "done";
     while (t->state.step < stop_at) {
         vj_step_report r;
+        VJ_TRY(begin_trace(t));
+        vj_span_begin("step", t->state.step + 1);
         VJ_TRY(vj_trainer_next_stage(t));
         VJ_TRY(vj_trainer_leave_out(t));
         VJ_TRY(vj_trainer_step(t, &r));
-        if (r.rolled_back) continue;
+        if (r.rolled_back) {
+            vj_span_end("step");
+            continue;
+        }
         const bool last = t->state.step == stop_at;
         if (due(t->state.step, c->log_every)) VJ_TRY(vj_trainer_window(t));
+        vj_span_begin("report", -1);
         // The lead may look at clips: with weights in parts the others gather with it.
         vj_status said = t->ranks.lead ? vj_vjepa_alone(t->model, true) : vj_vjepa_follow(t->model);
         if (t->ranks.lead && said == VJ_OK) {
@@ -58,14 +87,19 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
             const vj_status ended = vj_vjepa_alone(t->model, false);
             if (said == VJ_OK) said = ended;
         }
+        vj_span_end("report");
         vj_phase_lap(&t->clock, VJ_PHASE_REPORT);
         bool stop = vj_stop_requested();   // any rank's: all stop at the same step
         VJ_TRY(vj_trainer_border(t, said, &stop));
         if (due(t->state.step, c->checkpoint_every) || last || stop) {
+            vj_span_begin("save", -1);
             VJ_TRY(vj_ranks_agree(&t->ranks, vj_run_dir_held(&t->run, true), NULL, 0));
             VJ_TRY(vj_trainer_save(t, last || stop));
+            vj_span_end("save");
         }
+        vj_span_end("step");
         vj_phase_lap(&t->clock, VJ_PHASE_SAVE);
+        VJ_TRY(end_trace(t, last || stop));
         if (!last && stop) {
             *outcome = "stopped";
             return VJ_OK;

@@ -13,6 +13,7 @@
 #include "jobs/train/run_dir.h"
 #include "jobs/train/schedule.h"
 #include "jobs/train/sinks.h"
+#include "jobs/train/trace.h"
 #include "jobs/train/trainer.h"
 #include "runtime/log/metrics.h"
 
@@ -71,6 +72,8 @@ typedef struct vj_trainer {
     char (*hosts)[64];             // (ranks)
     vj_stragglers *stragglers;     // the lead's
     vj_straggler straggler;        // as of the last window
+    vj_trace *trace;               // while steps of train.trace are made
+    int64_t trace_from;            // its first step
 
     // since the last metrics line
     double log_started, step_seconds, wait_seconds, flop, again_flop;   // flop, again_flop, log_samples, log_tokens: of all ranks
