@@ -234,6 +234,7 @@ vj_status vj_trainer_summary(vj_trainer *t, const char *outcome)
     vj_json_put_i64(&w, "steps_of_this_process", t->steps_done);
     vj_json_put_f64(&w, "step_seconds_of_this_process", t->process_step_seconds);
     vj_json_put_f64(&w, "monitor_seconds_of_this_process", t->process_monitor_seconds);
+    vj_json_put_f64(&w, "save_seconds_of_this_process", t->saves_stood);   // that steps waited
     vj_json_put_f64(&w, "roof_flop_per_second", t->roof);
     put_warnings(&w, t->warnings);
     put_ops(&w, t->device);

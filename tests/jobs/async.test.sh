@@ -18,6 +18,7 @@ for step in 4 8 12 16 20 24; do
 done
 # The same newest three as ever.
 [ "$(ls "$scratch/beside/ckpt")" = "$(ls "$scratch/waits/ckpt")" ] || fails "other checkpoints are kept: $(ls "$scratch/beside/ckpt")"
+[ "$(jq '.save_seconds_of_this_process > 0' "$scratch/beside/summary.json")" = true ] || fails "summary.json does not say how long saves were waited for"
 VJ_FAULT=fail@checkpoint.copy:1 train_small "$scratch/no-room" "${words[@]}" > "$scratch/log" 2>&1 || fails "no room: exit $?"
 same "$scratch/no-room" "no memory for a copy"
 grep -q "there is no memory for a copy" "$scratch/log" || fails "nothing is said of missing memory"
