@@ -44,6 +44,7 @@ typedef struct vj_train_config {
     int64_t parallel_shard;             // parallel.shard: hsdp, ranks that hold the weights once
     int64_t parallel_prefetch;          // parallel.prefetch: units gathered ahead, 0 to 3
     char parallel_reshard[VJ_TEXT_MAX]; // parallel.reshard_after_forward: always | never | auto | k
+    int64_t timeout_start, timeout_step, timeout_save;   // parallel.timeout_*: seconds without progress, 0: any time
     char init_from[VJ_TEXT_MAX];        // init.from: weights of step 0, "" for fresh ones
 } vj_train_config;
 

@@ -15,6 +15,7 @@
 vj_status vj_cmd_pretrain(int argc, char **argv);
 vj_status vj_cmd_cooldown(int argc, char **argv);
 vj_status vj_cmd_watch(int argc, char **argv);
+vj_status vj_cmd_doctor(int argc, char **argv);
 vj_status vj_cmd_parity(int argc, char **argv);
 vj_status vj_cmd_data(int argc, char **argv);
 vj_status vj_cmd_checkpoint(int argc, char **argv);

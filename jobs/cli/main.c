@@ -15,6 +15,7 @@ static const vj_command commands[] = {
     { "pretrain", vj_cmd_pretrain, "train encoder and predictor on shards of video" },
     { "cooldown", vj_cmd_cooldown, "anneal a checkpoint at higher resolution or more frames" },
     { "watch", vj_cmd_watch, "follow a run in the terminal: progress, curves, warnings" },
+    { "doctor", vj_cmd_doctor, "what the ranks of a run do, and which one the others wait for" },
     { "data", vj_cmd_data, "pack videos into shards; verify, list and order them" },
     { "checkpoint", vj_cmd_checkpoint, "list, show, verify or hash checkpoints" },
     { "config", vj_cmd_config, "show a resolved configuration, check whether it fits this machine" },

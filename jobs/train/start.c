@@ -412,6 +412,9 @@ vj_status vj_trainer_start(vj_trainer *t, const vj_train_request *request)
     char resumed = t->run.resumed;
     VJ_TRY(vj_ranks_tell(r, &resumed, 1));
     VJ_TRY(vj_ranks_agree(r, r->lead ? VJ_OK : join_run(t, request, resumed != 0), NULL, 0));
+    const vj_train_config *c = &t->config.train;
+    const vj_watchdog_limits limits = { .start = (double)c->timeout_start, .step = (double)c->timeout_step, .save = (double)c->timeout_save };
+    vj_watchdog_open(&t->dog, t->run.path, r->world, &limits);
     VJ_TRY(make_model(t));
     VJ_TRY(vj_ranks_agree(r, vj_trainer_make_state(t), NULL, 0));
     VJ_TRY(vj_trainer_read_rollbacks(t));
@@ -450,6 +453,7 @@ void vj_trainer_end(vj_trainer *t)
     vj_str_free(&t->resolved);
     free(t->quarantine);
     free(t->rollbacks);
+    vj_watchdog_close(&t->dog, true);
     vj_ranks_close(&t->ranks);
     if (vj_log_file(NULL) != VJ_OK) vj_error_clear();
 }

@@ -147,6 +147,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         .adam_step = t->state.adam_step + 1, .clip_norm = c->clip_norm,
     };
     const double asked = vj_now();
+    vj_watchdog_at(t->dog, VJ_LIFE_DATA, s, -1);
     const vj_batch *batch = NULL;
     vj_span_begin("data", -1);
     vj_status status = vj_loader_next(t->loader, &batch);
@@ -169,6 +170,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         work[0] += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
         work[1] += (double)slot_tokens(&t->config.model, &batch->slots[i]);
         work[2] += vj_vjepa_slot_recompute_flop(&t->config.model, &batch->slots[i]);
+        vj_watchdog_at(t->dog, VJ_LIFE_STEP, s, i);
         status = vj_vjepa_slot(t->model, &batch->slots[i]);
         vj_fault_slow("train.slot");
     }

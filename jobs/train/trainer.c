@@ -80,6 +80,7 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
         const bool last = t->state.step == stop_at;
         if (due(t->state.step, c->log_every)) VJ_TRY(vj_trainer_window(t));
         vj_span_begin("report", -1);
+        vj_watchdog_at(t->dog, VJ_LIFE_FIGURES, -1, -1);
         // The lead may look at clips: with weights in parts the others gather with it.
         vj_status said = t->ranks.lead ? vj_vjepa_alone(t->model, true) : vj_vjepa_follow(t->model);
         if (t->ranks.lead && said == VJ_OK) {
@@ -89,6 +90,7 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
         }
         vj_span_end("report");
         vj_phase_lap(&t->clock, VJ_PHASE_REPORT);
+        vj_watchdog_at(t->dog, VJ_LIFE_SAVE, -1, -1);
         bool stop = vj_stop_requested();   // any rank's: all stop at the same step
         VJ_TRY(vj_trainer_border(t, said, &stop));
         if (due(t->state.step, c->checkpoint_every) || last || stop) {
@@ -170,6 +172,7 @@ vj_status vj_train(const vj_train_request *request)
             if (!t.ranks.lead) vj_error_clear();
         }
     }
+    if (status != VJ_OK && !t.ranks.agreed && vj_comm_peer_code(t.ranks.world) < 0) vj_watchdog_report(t.dog, vj_error_text());
     vj_ranks_leave(&t.ranks, status);
     vj_trainer_end(&t);
     return status;

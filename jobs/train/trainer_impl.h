@@ -15,6 +15,7 @@
 #include "jobs/train/sinks.h"
 #include "jobs/train/trace.h"
 #include "jobs/train/trainer.h"
+#include "jobs/train/watchdog.h"
 #include "runtime/log/metrics.h"
 
 // Samples that the run leaves out since a rollback (rollback.c).
@@ -33,6 +34,7 @@ typedef struct vj_trainer {
     vj_run_dir run;
     bool cooldown;
     vj_ranks ranks;
+    vj_watchdog *dog;              // ends a run that hangs; from the run directory on
     vj_mesh mesh;
 
     vj_device *device;
