@@ -60,4 +60,10 @@ run=$scratch/killed
 head -c 5000 "$run/ranks/rank-00001.rec" > "$scratch/cut" && cp "$scratch/cut" "$run/ranks/rank-00001.rec"
 status=0; "$VJEPA" doctor --run "$run" > "$scratch/doctor" 2>&1 || status=$?
 [ $status = 1 ] && grep -q "rank-00001.rec: is cut short" "$scratch/doctor" || { fails "a cut record: exit $status"; cat "$scratch/doctor"; }
+# Where no record can be made the training goes on, with one warning.
+run=$scratch/bare
+train_small "$run" --steps 2 > "$scratch/out" 2>&1 || { fails "two steps"; cat "$scratch/out"; }
+rm -r "$run/ranks" && : > "$run/ranks"
+train_small "$run" --steps 4 > "$scratch/out" 2>&1 || { fails "without records: exit $?"; cat "$scratch/out"; }
+[ "$(grep -c "cannot be followed from outside" "$scratch/out")" = 1 ] || { fails "without records: no warning"; cat "$scratch/out"; }
 exit $((failures > 0))
