@@ -185,7 +185,7 @@ static vj_status allocate_buffers(vj_vjepa *m)
                   sums = m->bound.slots + chunks;
     VJ_TRY(vj_device_alloc(m->device, &m->sums_memory, (size_t)sums * sizeof(double), "sums"));
     VJ_TRY(vj_host_alloc(&m->host_sums, (size_t)sums * sizeof(double), "sums"));
-    if (m->mesh) VJ_TRY(vj_host_alloc(&m->shared, (size_t)(sums + 64) * sizeof(double), "sums of all ranks"));
+    if (m->mesh) VJ_TRY(vj_host_alloc(&m->shared, (size_t)(sums + 64 + VJ_STEP_SHARED) * sizeof(double), "sums of all ranks"));
     m->losses = vj_tensor_1d(m->sums_memory, VJ_F64, m->bound.slots);
     m->square_sums =
         vj_tensor_1d((void *)((uintptr_t)m->sums_memory + (size_t)m->bound.slots * sizeof(double)), VJ_F64, chunks);
@@ -502,16 +502,17 @@ static vj_status adamw_unit(vj_vjepa *m, vj_store *s, const vj_step_options *o, 
     return VJ_OK;
 }
 
-// Every loss, every mask token that was used, and with zero2 every sum of squares, on all ranks: a rank knows its own, the others'
+// The one reduction of a step. Every loss, every mask token that was used, what the caller wants to share, and unless ddp every sum of squares, on all ranks: a rank knows its own, the others'
 // are zero, and a sum with zeros is exact.
-static vj_status share_sums(vj_vjepa *m)
+static vj_status share_sums(vj_vjepa *m, const vj_step_options *o)
 {
-    const int64_t V = m->slots, chunks = chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
+    const int64_t V = m->slots, squares = V + 64 + VJ_STEP_SHARED, chunks = chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
     const bool parts = vj_mesh_shares(m->mesh);
     double *sums = m->host_sums + m->bound.slots;
-    memset(m->shared, 0, (size_t)(V + 64 + chunks) * sizeof *m->shared);
+    memset(m->shared, 0, (size_t)(squares + chunks) * sizeof *m->shared);
     for (int64_t i = 0; i < m->slot; i++) m->shared[place(m, i)] = m->host_sums[place(m, i)];
     for (int i = 0; i < 64; i++) m->shared[V + i] = m->token_used[i] ? 1 : 0;
+    for (int i = 0; i < o->n_shared; i++) m->shared[V + 64 + i] = o->shared[i];
     const vj_store *stores[] = { m->encoder, m->predictor };
     int64_t first = 0;
     for (int i = 0; i < 2 && parts; i++) {
@@ -520,23 +521,24 @@ static vj_status share_sums(vj_vjepa *m)
             int64_t begin, end;
             vj_store_own(stores[i], u, &begin, &end);
             const int64_t chunk = stores[i]->layout->units[u].length / Q;
-            for (int64_t k = begin / chunk; k < end / chunk; k++) m->shared[V + 64 + first + k] = sums[first + k];
+            for (int64_t k = begin / chunk; k < end / chunk; k++) m->shared[squares + first + k] = sums[first + k];
         }
     }
     vj_comm_about(m->mesh->world, "losses and norms of the step", -1);
-    for (int64_t at = 0, n = V + 64 + (parts ? chunks : 0); at < n; at += VJ_COMM_SCALARS) {
+    for (int64_t at = 0, n = squares + (parts ? chunks : 0); at < n; at += VJ_COMM_SCALARS) {
         const int64_t some = n - at < VJ_COMM_SCALARS ? n - at : VJ_COMM_SCALARS;
         VJ_TRY_CTX(vj_comm_all_reduce_now(m->mesh->world, m->shared + at, some, VJ_SUM), "sharing the losses of the slots");
     }
     vj_comm_about(m->mesh->world, NULL, -1);
     for (int64_t i = 0; i < V; i++) m->host_sums[i] = m->shared[i];
     for (int i = 0; i < 64; i++) m->token_used[i] = m->shared[V + i] > 0;
-    for (int64_t i = 0; i < chunks && parts; i++) sums[i] = m->shared[V + 64 + i];
+    for (int64_t i = 0; i < chunks && parts; i++) sums[i] = m->shared[squares + i];
+    for (int i = 0; i < o->n_shared; i++) o->shared[i] = m->shared[V + 64 + i];
     return VJ_OK;
 }
 
 // Loss and sums of squares of the whole step, to the host.
-static vj_status sums_to_host(vj_vjepa *m)
+static vj_status sums_to_host(vj_vjepa *m, const vj_step_options *o)
 {
     if (m->slot < (m->slots + m->ranks - 1) / m->ranks) {   // the last round is the others'
         VJ_TRY(vj_store_slot_begin(m->encoder, m->ctx.st, false));
@@ -555,7 +557,7 @@ static vj_status sums_to_host(vj_vjepa *m)
     const int64_t sums = m->bound.slots + chunks_of(m->encoder_layout) + chunks_of(m->predictor_layout);
     VJ_TRY(vj_copy_to_host(m->ctx.st, m->host_sums, m->sums_memory, (size_t)sums * sizeof(double)));
     VJ_TRY(vj_stream_sync(m->ctx.st));
-    return m->mesh ? share_sums(m) : VJ_OK;
+    return m->mesh ? share_sums(m, o) : VJ_OK;
 }
 
 // A unit's gradient is complete and about to go: its sums of squares are kept, and unless something was not finite it is used.
@@ -597,7 +599,8 @@ vj_status vj_vjepa_update(vj_vjepa *m, const vj_step_options *o, vj_step_result 
              (long long)m->slots);
     vj_span_begin("update", -1);
     vj_span_begin("norms", -1);
-    if (!m->in_backward) VJ_TRY(sums_to_host(m));
+    VJ_ASSERT(o->n_shared >= 0 && o->n_shared <= VJ_STEP_SHARED);
+    if (!m->in_backward) VJ_TRY(sums_to_host(m, o));
     vj_span_end("norms");
     m->encoder->reduced = m->predictor->reduced = NULL;   // a pass that only measures reduces too
     const int64_t encoder_chunks = chunks_of(m->encoder_layout), chunks = encoder_chunks + chunks_of(m->predictor_layout);

@@ -66,9 +66,14 @@ typedef struct vj_step_options {
     double lr, weight_decay, momentum;      // momentum of the target encoder
     double beta1, beta2, eps;
     int64_t adam_step;                      // t >= 1
+    // Several ranks: numbers that are summed over them in the reduction that the step has anyway, in place. At most VJ_STEP_SHARED; alone
+    // they stay as they are.
+    double *shared;
+    int n_shared;
     double clip_norm;                       // the update takes a gradient of at most this norm over everything; 0: as it is
 } vj_step_options;
 
+enum { VJ_STEP_SHARED = 16 };
 typedef enum vj_update_result { VJ_UPDATED, VJ_UPDATE_NONFINITE } vj_update_result;
 
 typedef struct vj_step_result {

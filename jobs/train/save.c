@@ -8,6 +8,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
+#include "runtime/base/signals.h"
 #include "runtime/log/log.h"
 
 // What any rank found bad is known to all from now on.
@@ -140,17 +141,38 @@ static vj_status go_on(vj_trainer *t, bool failed, bool to_the_end)
     return saved ? committed(t, step) : VJ_OK;
 }
 
-vj_status vj_trainer_border(vj_trainer *t, vj_status status, bool *stop)
+void vj_trainer_tell(vj_trainer *t)
 {
-    const bool all = together(t), runs = vj_async_save_step(t->writer) >= 0;
-    bool failed, ready = vj_async_save_ready(t->writer, &failed);
+    bool failed;
+    const bool ready = vj_async_save_ready(t->writer, &failed);
+    t->told[VJ_TOLD_STOP] = vj_stop_requested();   // any rank's: all stop at the same step
+    t->told[VJ_TOLD_SAVE_READY] = together(t) && ready;
+    t->told[VJ_TOLD_SAVE_FAILED] = together(t) && failed;
+}
+
+vj_status vj_trainer_border(vj_trainer *t)
+{
+    const bool all = together(t), runs = vj_async_save_step(t->writer) >= 0, failed = t->told[VJ_TOLD_SAVE_FAILED] > 0;
+    bool mine_failed;
     // A save of the lead alone is its own affair, until it fails.
-    if (!all && ready && status == VJ_OK) status = go_on(t, false, false);
-    double sums[3] = { *stop, all && ready, all && failed };
-    VJ_TRY(vj_ranks_agree(&t->ranks, status, sums, 3));
-    *stop = sums[0] > 0;
-    if (!all || !runs || (sums[1] < vj_comm_size(t->ranks.world) && sums[2] == 0)) return VJ_OK;
-    return vj_ranks_agree(&t->ranks, go_on(t, sums[2] > 0, false), NULL, 0);
+    if (!all && t->pending == VJ_OK && vj_async_save_ready(t->writer, &mine_failed)) vj_trainer_put_off(t, go_on(t, false, false));
+    if (!all || !runs || (t->told[VJ_TOLD_SAVE_READY] < vj_comm_size(t->ranks.world) && !failed)) return VJ_OK;
+    return vj_ranks_agree(&t->ranks, go_on(t, failed, false), NULL, 0);
+}
+
+void vj_trainer_put_off(vj_trainer *t, vj_status status)
+{
+    if (status == VJ_OK || t->pending != VJ_OK) return;
+    t->pending = status;
+    vj_format(t->pending_text, sizeof t->pending_text, "%s", vj_error_text());
+    vj_error_clear();
+}
+
+vj_status vj_trainer_pending(vj_trainer *t)
+{
+    const vj_status status = t->pending;
+    t->pending = VJ_OK;
+    return status == VJ_OK ? VJ_OK : vj_fail_text(status, t->pending_text);
 }
 
 vj_status vj_trainer_save_wait(vj_trainer *t)

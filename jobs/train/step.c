@@ -3,6 +3,7 @@
 #include "jobs/train/trainer_impl.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "jobs/train/schedule.h"
 #include "runtime/base/clock.h"
@@ -145,13 +146,17 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         .momentum = vj_schedule_momentum(c, s - 1),   // the EMA sequence counts from 0 (spec/pretrain.md 5)
         .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
         .adam_step = t->state.adam_step + 1, .clip_norm = c->clip_norm,
+        .shared = t->told, .n_shared = VJ_TOLD,
     };
     const double asked = vj_now();
     vj_watchdog_at(t->dog, VJ_LIFE_DATA, s, -1);
     const vj_batch *batch = NULL;
     vj_span_begin("data", -1);
-    vj_status status = vj_loader_next(t->loader, &batch);
-    if (status != VJ_OK) vj_context("reading the batch of step %lld", (long long)s);
+    vj_status status = vj_trainer_pending(t);
+    if (status == VJ_OK) {
+        status = vj_loader_next(t->loader, &batch);
+        if (status != VJ_OK) vj_context("reading the batch of step %lld", (long long)s);
+    }
     vj_span_end("data");
     vj_phase_lap(&t->clock, VJ_PHASE_DATA);
     status = agree_on_data(t, status);
@@ -165,34 +170,37 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         status = c->in_backward ? vj_vjepa_step_begin_in_backward(t->model, &options)
                                 : vj_vjepa_step_begin(t->model, c->batch / t->config.mask.group);
     }
-    double work[6] = { 0, 0, 0, 0, 0, 0 };   // model FLOP, tokens, FLOP that are done again, and what put_data adds
+    memset(t->told, 0, sizeof t->told);
     for (int i = 0; i < batch->n_slots && status == VJ_OK; i++) {
-        work[0] += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
-        work[1] += (double)slot_tokens(&t->config.model, &batch->slots[i]);
-        work[2] += vj_vjepa_slot_recompute_flop(&t->config.model, &batch->slots[i]);
+        t->told[VJ_TOLD_FLOP] += vj_vjepa_slot_flop(&t->config.model, &batch->slots[i]);
+        t->told[VJ_TOLD_TOKENS] += (double)slot_tokens(&t->config.model, &batch->slots[i]);
+        t->told[VJ_TOLD_AGAIN_FLOP] += vj_vjepa_slot_recompute_flop(&t->config.model, &batch->slots[i]);
         vj_watchdog_at(t->dog, VJ_LIFE_STEP, s, i);
         status = vj_vjepa_slot(t->model, &batch->slots[i]);
         vj_fault_slow("train.slot");
     }
-    vj_phase_step(&t->clock, vj_phase_lap(&t->clock, VJ_PHASE_COMPUTE), work[0]);
+    vj_phase_step(&t->clock, vj_phase_lap(&t->clock, VJ_PHASE_COMPUTE), t->told[VJ_TOLD_FLOP]);
+    put_data(t, t->told + VJ_TOLD_BAD);
+    vj_trainer_tell(t);
     if (status == VJ_OK) status = vj_vjepa_update(t->model, &options, &r);
     vj_phase_lap(&t->clock, VJ_PHASE_UPDATE);
     const bool met = status == VJ_OK;   // else the others wait for this rank in the step: it cannot agree, only leave
-    if (met && r.update == VJ_UPDATE_NONFINITE) status = on_nonfinite(t, batch, &r, &options);
+    const bool nonfinite = met && r.update == VJ_UPDATE_NONFINITE;   // on all ranks alike
+    if (nonfinite) status = on_nonfinite(t, batch, &r, &options);
     vj_loader_release(t->loader, batch);
     if (status != VJ_OK) vj_context("in step %lld", (long long)s);
     if (!met) return status;
-    if (status == VJ_OK) status = vj_run_dir_held(&t->run, false);   // else what follows writes into another process' run
-    put_data(t, work + 3);
-    VJ_TRY(vj_ranks_agree(&t->ranks, status, work, 6));
-    t->of_all = (vj_loader_stats){ .bad = (int64_t)work[3], .substituted = (int64_t)work[4], .decode_seconds = work[5] };
-    if (r.update == VJ_UPDATE_NONFINITE && c->nonfinite == VJ_NONFINITE_ROLLBACK) {
+    if (nonfinite) VJ_TRY(vj_ranks_agree(&t->ranks, status, NULL, 0));
+    vj_trainer_put_off(t, vj_run_dir_held(&t->run, false));   // else what follows writes into another process' run
+    t->of_all = (vj_loader_stats){ .bad = (int64_t)t->told[VJ_TOLD_BAD], .substituted = (int64_t)t->told[VJ_TOLD_SUBSTITUTED],
+                                   .decode_seconds = t->told[VJ_TOLD_DECODE_SECONDS] };
+    if (nonfinite && c->nonfinite == VJ_NONFINITE_ROLLBACK) {
         *out = (vj_step_report){ .rolled_back = true };
         return vj_trainer_roll_back(t, r.loss, r.grad_norm);
     }
-    t->flop += work[0];
-    t->log_tokens += (int64_t)work[1];
-    t->again_flop += work[2];
+    t->flop += t->told[VJ_TOLD_FLOP];
+    t->log_tokens += (int64_t)t->told[VJ_TOLD_TOKENS];
+    t->again_flop += t->told[VJ_TOLD_AGAIN_FLOP];
 
     t->state.step = s;
     t->state.cursor += (uint64_t)c->batch;

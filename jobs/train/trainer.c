@@ -65,6 +65,7 @@ static vj_status end_trace(vj_trainer *t, bool last)
 static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
 {
     const vj_train_config *c = &t->config.train;
+    const bool alone = vj_comm_size(t->ranks.world) == 1;
     *outcome = "done";
     while (t->state.step < stop_at) {
         vj_step_report r;
@@ -84,16 +85,19 @@ static vj_status steps(vj_trainer *t, int64_t stop_at, const char **outcome)
         // The lead may look at clips: with weights in parts the others gather with it.
         vj_status said = t->ranks.lead ? vj_vjepa_alone(t->model, true) : vj_vjepa_follow(t->model);
         if (t->ranks.lead && said == VJ_OK) {
-            said = say_step(t, &r, last);
+            if (t->pending == VJ_OK) said = say_step(t, &r, last);
             const vj_status ended = vj_vjepa_alone(t->model, false);
             if (said == VJ_OK) said = ended;
         }
         vj_span_end("report");
         vj_phase_lap(&t->clock, VJ_PHASE_REPORT);
         vj_watchdog_at(t->dog, VJ_LIFE_SAVE, -1, -1);
-        bool stop = vj_stop_requested();   // any rank's: all stop at the same step
-        VJ_TRY(vj_trainer_border(t, said, &stop));
-        if (due(t->state.step, c->checkpoint_every) || last || stop) {
+        vj_trainer_put_off(t, said);
+        if (alone) vj_trainer_tell(t);   // a request that came since the step's end counts
+        const bool stop = t->told[VJ_TOLD_STOP] > 0, saves = due(t->state.step, c->checkpoint_every) || last || stop;
+        VJ_TRY(vj_trainer_border(t));
+        if (saves || alone) VJ_TRY(vj_ranks_agree(&t->ranks, vj_trainer_pending(t), NULL, 0));
+        if (saves) {
             vj_span_begin("save", -1);
             VJ_TRY(vj_ranks_agree(&t->ranks, vj_run_dir_held(&t->run, true), NULL, 0));
             VJ_TRY(vj_trainer_save(t, last || stop));

@@ -36,6 +36,10 @@ typedef struct vj_trainer {
     vj_ranks ranks;
     vj_watchdog *dog;              // ends a run that hangs; from the run directory on
     vj_mesh mesh;
+    // What ranks tell each other in the reduction that a step has anyway: VJ_TOLD_* of all ranks, as of that moment.
+    double told[12];
+    vj_status pending;             // of this rank, from behind it: told before the next step
+    char pending_text[2048];
 
     vj_device *device;
     vj_vjepa *model;
@@ -114,6 +118,8 @@ vj_status vj_trainer_leave_out(vj_trainer *t) VJ_MUST_CHECK;
 // VJ_ERR_NONFINITE: it did so train.rollback_max times already.
 vj_status vj_trainer_roll_back(vj_trainer *t, double loss, double grad_norm) VJ_MUST_CHECK;
 // step.c: one step; updated false when a non-finite step was skipped. rolled_back: there was none, t->state is an earlier one.
+enum { VJ_TOLD_FLOP, VJ_TOLD_TOKENS, VJ_TOLD_AGAIN_FLOP, VJ_TOLD_STOP, VJ_TOLD_SAVE_READY, VJ_TOLD_SAVE_FAILED,
+       VJ_TOLD_BAD, VJ_TOLD_SUBSTITUTED, VJ_TOLD_DECODE_SECONDS, VJ_TOLD };   // the last three as put_data counts
 typedef struct vj_step_report {
     double loss, lr, weight_decay, momentum, grad_norm, grad_norm_encoder, grad_norm_predictor;
     bool updated, rolled_back;
@@ -124,9 +130,13 @@ vj_status vj_trainer_prepare_saves(vj_trainer *t, int64_t stop_at) VJ_MUST_CHECK
 // A save that still runs is waited for first. `last`: no steps follow, so that this one is waited for too, and needs no copy.
 vj_status vj_trainer_save(vj_trainer *t, bool last) VJ_MUST_CHECK;
 vj_status vj_trainer_save_wait(vj_trainer *t) VJ_MUST_CHECK;   // all ranks together: until no save runs
-// The agreement of a step border: this rank's `status`, whether any rank was asked to stop (*stop, in and out), and what a save that
-// runs has come to.
-vj_status vj_trainer_border(vj_trainer *t, vj_status status, bool *stop) VJ_MUST_CHECK;
+// Into t->told, before the step's reduction: requests to stop, and how far a save that runs has come. Behind it, at the step's border:
+// what all ranks do about such a save.
+void vj_trainer_tell(vj_trainer *t);
+vj_status vj_trainer_border(vj_trainer *t) VJ_MUST_CHECK;
+// Failed behind the reduction: told before the next step, or where the ranks agree earlier (vj_trainer_pending gives it back).
+void vj_trainer_put_off(vj_trainer *t, vj_status status);
+vj_status vj_trainer_pending(vj_trainer *t) VJ_MUST_CHECK;
 // All ranks that know of `status`: a save that runs is waited for. What it says stays as it is.
 void vj_trainer_save_end(vj_trainer *t, vj_status status);
 vj_status vj_trainer_share_bad(vj_trainer *t) VJ_MUST_CHECK;   // what any rank found bad, to all; all ranks together
