@@ -39,7 +39,7 @@ static vj_status refuse_strangers(const char *path)
     vj_status status = VJ_OK;
     for (int64_t i = 0; i < count && status == VJ_OK; i++) {
         const bool ours = strcmp(names[i], "lock") == 0 || vj_str_starts(names[i], "lock.") ||
-                          strcmp(names[i], "log.txt") == 0 || vj_str_starts(names[i], "config.yaml") || vj_str_starts(names[i], "run.json");
+                          strcmp(names[i], "log.txt") == 0 || strcmp(names[i], "ranks") == 0 || vj_str_starts(names[i], "config.yaml") || vj_str_starts(names[i], "run.json");
         if (!ours) {
             status = vj_fail(VJ_ERR_CONFIG,
                              "%s: is not empty and holds no run (found %s); choose another --run, or --fresh to move "
