@@ -136,7 +136,13 @@ vj_status vj_ranks_exchange(vj_ranks *r, const char *text, vj_ranks_take take, v
 
 void vj_ranks_leave(vj_ranks *r, vj_status status)
 {
-    if (status == VJ_OK || r->agreed || r->world == NULL || vj_comm_size(r->world) == 1) return;
+    if (status == VJ_OK || r->world == NULL || vj_comm_size(r->world) == 1) return;
+    if (r->agreed) {
+        // All ranks meet once more when MPI ends; behind that the launcher may end one that has something to say before it has said it.
+        if (vj_error_text()[0]) fprintf(stderr, "vjepa: %s%s\n", status == VJ_ERR_STOPPED ? "" : "error: ", vj_error_text());
+        vj_error_clear();
+        return;
+    }
     if (vj_comm_peer_code(r->world) >= 0) _exit(vj_comm_peer_code(r->world));   // that rank has said why
     fprintf(stderr, "vjepa: error: rank %d: %s\n", vj_comm_rank(r->world), vj_error_text());
     vj_comm_abort(r->world, vj_status_exit_code(status));

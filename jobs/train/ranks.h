@@ -32,8 +32,8 @@ vj_status vj_ranks_threads(vj_ranks *r, int64_t *threads) VJ_MUST_CHECK;
 // Gives every rank's text to `take`, in the order of ranks, the own one left out. NULL: none.
 typedef vj_status (*vj_ranks_take)(void *context, const char *text);
 vj_status vj_ranks_exchange(vj_ranks *r, const char *text, vj_ranks_take take, void *context) VJ_MUST_CHECK;
-// This rank goes with a failure that the others do not know: prints the message and ends all ranks. Returns where it is alone, or
-// where all know.
+// This rank goes with a failure: prints its message, where it has one, and ends all ranks if they do not know of it. Returns where they
+// know, or where it is alone (and has printed nothing).
 void vj_ranks_leave(vj_ranks *r, vj_status status);
 
 #endif
