@@ -96,7 +96,7 @@ static vj_status allocate(vj_store *s, const vj_store_spec *spec)
     const bool parts = vj_mesh_in_parts(s->mesh);
     VJ_TRY(tables(s));
     // What is sent while the next unit is computed has a place of its own.
-    const int turns = spec->in_backward || (parts && s->mesh->prefetch == 0) ? 1 : 2;
+    const int turns = spec->in_backward ? 1 : s->mesh ? s->mesh->prefetch + 1 : 1;
     VJ_TRY(vj_places_make(&s->grads, s->layout, spec->in_backward || parts ? spec->apart : units, turns));
     s->level_length = s->mesh ? s->own_length : s->grads.length;
     if (spec->trained) {
