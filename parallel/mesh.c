@@ -64,28 +64,23 @@ void vj_mesh_close(vj_mesh *m)
 bool vj_mesh_in_parts(const vj_mesh *m) { return m && m->mode >= VJ_FSDP; }
 bool vj_mesh_shares(const vj_mesh *m) { return m && m->mode != VJ_DDP; }
 
-static void chunks_of(const vj_mesh *m, int64_t Q, int64_t *begin, int64_t *end)
-{
-    *begin = m->shard * Q / m->shards;
-    *end = (m->shard + 1) * Q / m->shards;
-}
-
 void vj_mesh_held(const vj_mesh *m, const vj_layout *l, int unit, int64_t *begin, int64_t *end)
 {
-    const int64_t Q = l->quantum, chunk = l->units[unit].length / Q;
-    *begin = 0;
-    *end = Q;
-    if (vj_mesh_in_parts(m)) chunks_of(m, Q, begin, end);
-    *begin *= chunk;
-    *end *= chunk;
+    const bool parts = vj_mesh_in_parts(m);
+    vj_layout_owned(l, unit, parts ? m->shard : 0, parts ? m->shards : 1, begin, end);
 }
 
 void vj_mesh_owned(const vj_mesh *m, const vj_layout *l, int unit, int64_t *begin, int64_t *end)
 {
-    const int64_t Q = l->quantum, chunk = l->units[unit].length / Q;
-    int64_t first = 0, last = Q;
-    if (m) chunks_of(m, Q, &first, &last);
-    const int64_t c = last - first, i = m ? m->replica : 0, R = m ? m->replicas : 1;
-    *begin = (first + i * c / R) * chunk;
-    *end = (first + (i + 1) * c / R) * chunk;
+    const int64_t chunk = l->units[unit].length / l->quantum;
+    int64_t first, last;
+    vj_layout_owned(l, unit, m ? m->shard : 0, m ? m->shards : 1, &first, &last);
+    const int64_t c = (last - first) / chunk, i = m ? m->replica : 0, R = m ? m->replicas : 1;
+    *begin = first + i * c / R * chunk;
+    *end = first + (i + 1) * c / R * chunk;
+}
+
+void vj_mesh_kept(const vj_mesh *m, const vj_layout *l, int unit, int64_t *begin, int64_t *end)
+{
+    vj_layout_owned(l, unit, m->shard % m->keep, m->keep, begin, end);
 }

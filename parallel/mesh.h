@@ -53,5 +53,7 @@ bool vj_mesh_shares(const vj_mesh *m);         // each rank updates a part of it
 // Elements [begin, end) of a unit whose weights this rank holds, and which it updates where vj_mesh_shares.
 void vj_mesh_held(const vj_mesh *m, const vj_layout *l, int unit, int64_t *begin, int64_t *end);
 void vj_mesh_owned(const vj_mesh *m, const vj_layout *l, int unit, int64_t *begin, int64_t *end);
+// keep >= 2: what this rank keeps of a gathered unit.
+void vj_mesh_kept(const vj_mesh *m, const vj_layout *l, int unit, int64_t *begin, int64_t *end);
 
 #endif

@@ -10,10 +10,10 @@ vj_status vj_store_hold(vj_store *s, bool backward)
 {
     const vj_mesh *m = s->mesh;
     for (int u = 0; backward && m->keep > VJ_KEEP_ALL && u < s->layout->n_units; u++) {
-        const int64_t Q = s->layout->quantum, chunk = s->layout->units[u].length / Q;
-        const int64_t j = m->shard % m->keep;
+        int64_t begin, end;
+        vj_mesh_kept(m, s->layout, u, &begin, &end);
         s->kept_start[u] = s->kept_length;
-        s->kept_length += ((j + 1) * Q / m->keep - j * Q / m->keep) * chunk;
+        s->kept_length += end - begin;
     }
     if (s->device == NULL) return VJ_OK;
     const size_t gathered = vj_store_bytes(s, s->own_weights.length), kept = vj_store_bytes(s, s->kept_length);
@@ -54,21 +54,18 @@ vj_status vj_store_gather_ask(vj_store *s, vj_stream *st, int unit, bool from_ke
     const vj_mesh *m = s->mesh;
     const int place = s->weights->of[unit];
     if (s->weights->holds[place] == s->first_id + unit) return VJ_OK;
-    const int64_t n = s->layout->units[unit].length, Q = s->layout->quantum;
+    vj_comm *among = from_kept ? m->keep_comm : m->shard_comm;
     int64_t begin, end;
     void *mine;
-    if (from_kept) {
-        const int64_t j = m->shard % m->keep;
-        VJ_TRY(to_host(s, st, s->kept, s->kept_start[unit], ((j + 1) * Q / m->keep - j * Q / m->keep) * (n / Q), s->held_length, &mine));
-    } else {
-        vj_mesh_held(m, s->layout, unit, &begin, &end);
-        VJ_TRY(to_host(s, st, s->kind[VJ_STORE_PARAM], s->held_start[unit], end - begin, 0, &mine));
-    }
+    if (from_kept) vj_mesh_kept(m, s->layout, unit, &begin, &end);
+    else vj_mesh_held(m, s->layout, unit, &begin, &end);
+    if (from_kept) VJ_TRY(to_host(s, st, s->kept, s->kept_start[unit], end - begin, s->held_length, &mine));
+    else VJ_TRY(to_host(s, st, s->kind[VJ_STORE_PARAM], s->held_start[unit], end - begin, 0, &mine));
     VJ_TRY(vj_stream_sync(st));   // what the buffer held may still be in use
-    vj_store_about(s, from_kept ? m->keep_comm : m->shard_comm, unit);
-    VJ_TRY(vj_comm_all_gather(from_kept ? m->keep_comm : m->shard_comm, vj_store_at(s, s->host_gathered ? s->host_gathered : s->gathered, s->weights->start[unit]),
-                              mine, s->real, n, Q, &s->weights->ticket[place]));
-    vj_store_about(s, m->shard_comm, -1);
+    void *room = vj_store_at(s, s->host_gathered ? s->host_gathered : s->gathered, s->weights->start[unit]);
+    vj_store_about(s, among, unit);
+    VJ_TRY(vj_comm_all_gather(among, room, mine, s->real, s->layout->units[unit].length, s->layout->quantum, &s->weights->ticket[place]));
+    vj_store_about(s, among, -1);
     s->weights->holds[place] = s->first_id + unit;
     s->weights->arrived[place] = false;
     return VJ_OK;
@@ -89,9 +86,8 @@ vj_status vj_store_gather_wait(vj_store *s, vj_stream *st, int unit)
 
 vj_status vj_store_keep(vj_store *s, vj_stream *st, int unit)
 {
-    const vj_mesh *m = s->mesh;
-    const int64_t Q = s->layout->quantum, chunk = s->layout->units[unit].length / Q, j = m->shard % m->keep;
-    const int64_t begin = j * Q / m->keep * chunk, end = (j + 1) * Q / m->keep * chunk;
+    int64_t begin, end;
+    vj_mesh_kept(s->mesh, s->layout, unit, &begin, &end);
     VJ_ASSERT(s->weights->holds[s->weights->of[unit]] == s->first_id + unit);
     return vj_copy(st, vj_store_at(s, s->kept, s->kept_start[unit]), vj_store_at(s, s->gathered, s->weights->start[unit] + begin),
                    vj_store_bytes(s, end - begin));

@@ -195,6 +195,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
     t->of_all = (vj_loader_stats){ .bad = (int64_t)t->told[VJ_TOLD_BAD], .substituted = (int64_t)t->told[VJ_TOLD_SUBSTITUTED],
                                    .decode_seconds = t->told[VJ_TOLD_DECODE_SECONDS] };
     if (nonfinite && c->nonfinite == VJ_NONFINITE_ROLLBACK) {
+        VJ_TRY(vj_ranks_agree(&t->ranks, vj_trainer_pending(t), NULL, 0));
         *out = (vj_step_report){ .rolled_back = true };
         return vj_trainer_roll_back(t, r.loss, r.grad_norm);
     }
@@ -217,7 +218,7 @@ vj_status vj_trainer_step(vj_trainer *t, vj_step_report *out)
         t->loss_sum += r.loss;
         t->loss_count++;
     }
-    if (t->sinks) vj_sinks_step(t->sinks, s, r.loss, ended - asked, ended - began, began - asked);
+    if (t->sinks && t->pending == VJ_OK) vj_sinks_step(t->sinks, s, r.loss, ended - asked, ended - began, began - asked);
     *out = (vj_step_report){ .loss = r.loss, .lr = options.lr, .weight_decay = options.weight_decay,
                              .momentum = options.momentum, .grad_norm = r.grad_norm,
                              .grad_norm_encoder = r.grad_norm_encoder, .grad_norm_predictor = r.grad_norm_predictor,
