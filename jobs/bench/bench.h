@@ -30,11 +30,17 @@ typedef struct vj_bench_work {
 
 // "808,280" and "1240,1768" of the command line; NULL: the share of tokens that the published masks leave and take.
 vj_status vj_bench_masks(vj_bench_work *work, const char *ctx, const char *tgt) VJ_MUST_CHECK;
+// work->model of a preset, with 0 blocks as many as it has, resolved. VJ_ERR_USAGE: sizes of `work` out of range.
+vj_status vj_bench_model(vj_bench_work *work, const char *preset, int64_t depth, int64_t pred_depth, int recompute) VJ_MUST_CHECK;
 double vj_bench_flop(const vj_bench_work *work);   // of a step (spec/pretrain.md 12.1)
 
 // A slot of it in host memory (for the life of the process), and the room that a model needs.
 vj_status vj_bench_slot(const vj_bench_work *work, vj_slot *slot) VJ_MUST_CHECK;
 vj_slot_bound vj_bench_bound(const vj_bench_work *work);
+// Step `step` (from 1 on) of `slots` slots, of which this rank computes `mine`, each of them `slot`; with in_backward as the model was
+// made. *seconds: what it took.
+vj_status vj_bench_step(vj_vjepa *m, const vj_slot *slot, int64_t mine, int64_t slots, int64_t step, bool in_backward,
+                        vj_step_result *out, double *seconds) VJ_MUST_CHECK;
 
 // The five products that a step spends most on, with the FLOP that a step has of each.
 enum { VJ_BENCH_SHAPES = 5 };
@@ -57,10 +63,6 @@ typedef struct vj_bench_attention_row {
 } vj_bench_attention_row;
 typedef struct vj_bench_attention { int n; vj_bench_attention_row row[3]; double fma, roof; } vj_bench_attention;
 vj_status vj_bench_attention_measure(const vj_bench_work *work, int rounds, vj_bench_attention *out) VJ_MUST_CHECK;
-
-// The one slot of a made-up step (memory is not given back: the process ends behind it), and a bound that it fits exactly.
-vj_status vj_bench_slot(const vj_bench_work *work, vj_slot *slot) VJ_MUST_CHECK;
-vj_slot_bound vj_bench_bound(const vj_bench_work *work);
 
 enum { VJ_BENCH_OPS = 32, VJ_BENCH_STEPS = 64 };
 typedef struct vj_bench_op { char name[32]; int64_t calls; double seconds, flop; } vj_bench_op;

@@ -31,14 +31,8 @@ typedef struct bench {
 
 static vj_status step(bench *b, double *seconds)
 {
-    const vj_step_options o = { .lr = 1e-4, .weight_decay = 0.04, .momentum = 0.99925, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = ++b->steps };
     vj_step_result r;
-    const double began = vj_now();
-    VJ_TRY(vj_vjepa_step_begin(b->model, 1));
-    VJ_TRY(vj_vjepa_slot(b->model, &b->slot));
-    VJ_TRY(vj_vjepa_update(b->model, &o, &r));
-    *seconds = vj_now() - began;
-    return VJ_OK;
+    return vj_bench_step(b->model, &b->slot, 1, 1, ++b->steps, false, &r, seconds);
 }
 
 static vj_status make(bench *b)

@@ -60,6 +60,17 @@ vj_status vj_bench_masks(vj_bench_work *w, const char *ctx, const char *tgt)
     return VJ_OK;
 }
 
+vj_status vj_bench_model(vj_bench_work *w, const char *preset, int64_t depth, int64_t pred_depth, int recompute)
+{
+    VJ_CHECK(w->batch >= 1 && w->batch <= 4096 && w->crop >= 1 && w->crop <= 4096 && w->frames >= 1 && w->frames <= 1024 && w->threads <= 1024,
+             VJ_ERR_USAGE, "--batch 1 to 4096, --crop 1 to 4096, --frames 1 to 1024 and --threads up to 1024 are possible");
+    VJ_CHECK(depth >= 0 && depth <= 1024 && pred_depth >= 0 && pred_depth <= 1024, VJ_ERR_USAGE,
+             "--depth and --pred-depth: 1 to 1024 blocks are possible");
+    w->model = (vj_model_config){ .patch = 16, .tubelet = 2, .loss_exponent = 1, .depth = depth, .pred_depth = pred_depth, .recompute = recompute };
+    vj_format(w->model.preset, sizeof w->model.preset, "%.31s", preset);
+    return vj_model_resolve(&w->model);
+}
+
 static vj_clip_group group_of(const vj_bench_work *w)
 {
     vj_clip_group g = { .B = w->batch, .F = w->frames, .height = w->crop, .width = w->crop, .dtype = VJ_F32, .n_pairs = w->n_pairs };
@@ -227,6 +238,18 @@ vj_slot_bound vj_bench_bound(const vj_bench_work *w)
     return bound;
 }
 
+vj_status vj_bench_step(vj_vjepa *m, const vj_slot *slot, int64_t mine, int64_t slots, int64_t step, bool in_backward, vj_step_result *out,
+                        double *seconds)
+{
+    const vj_step_options o = { .lr = 1e-4, .weight_decay = 0.04, .momentum = 0.99925, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = step };
+    const double began = vj_now();
+    VJ_TRY(in_backward ? vj_vjepa_step_begin_in_backward(m, &o) : vj_vjepa_step_begin(m, slots));
+    for (int64_t i = 0; i < mine; i++) VJ_TRY(vj_vjepa_slot(m, slot));
+    VJ_TRY(vj_vjepa_update(m, &o, out));
+    *seconds = vj_now() - began;
+    return VJ_OK;
+}
+
 typedef struct steps_job { const vj_bench_work *work; int steps; } steps_job;
 
 static void copy_ops(const vj_device *d, vj_bench_steps *out)
@@ -257,14 +280,11 @@ static vj_status run_steps(const void *context, void *result)
     VJ_TRY(vj_vjepa_init(m, 1));
     VJ_TRY(vj_bench_slot(w, &slot));
     for (int s = 0; s <= job->steps; s++) {
-        const vj_step_options o = { .lr = 1e-4, .weight_decay = 0.04, .momentum = 0.99925, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = s + 1 };
         vj_step_result r;
+        double seconds;
         if (s == 1) vj_device_stats_enable(d, true);
-        const double began = vj_now();
-        VJ_TRY(w->in_backward ? vj_vjepa_step_begin_in_backward(m, &o) : vj_vjepa_step_begin(m, 1));
-        VJ_TRY(vj_vjepa_slot(m, &slot));
-        VJ_TRY(vj_vjepa_update(m, &o, &r));
-        if (s > 0) out->seconds[out->n++] = vj_now() - began;
+        VJ_TRY(vj_bench_step(m, &slot, 1, 1, s + 1, w->in_backward, &r, &seconds));
+        if (s > 0) out->seconds[out->n++] = seconds;
         out->loss = r.loss;
     }
     copy_ops(d, out);

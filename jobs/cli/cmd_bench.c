@@ -29,19 +29,12 @@ typedef struct request {
 static vj_status work_of(const request *r, vj_bench_work *w)
 {
     *w = (vj_bench_work){ .frames = r->frames, .crop = r->crop, .batch = r->batch, .threads = r->threads > 0 ? r->threads : vj_cpu_count(), .in_backward = r->in_backward };
-    w->model = (vj_model_config){ .patch = 16, .tubelet = 2, .loss_exponent = 1 };
-    VJ_CHECK(r->batch >= 1 && r->batch <= 4096 && r->crop >= 1 && r->crop <= 4096 && r->frames >= 1 && r->frames <= 1024 && w->threads <= 1024,
-             VJ_ERR_USAGE, "--batch 1 to 4096, --crop 1 to 4096, --frames 1 to 1024 and --threads up to 1024 are possible");
-    vj_format(w->model.preset, sizeof w->model.preset, "%.31s", r->model);
-    VJ_CHECK(r->depth >= 0 && r->depth <= 1024 && r->pred_depth >= 0 && r->pred_depth <= 1024, VJ_ERR_USAGE,
-             "--depth and --pred-depth: 1 to 1024 blocks are possible");
-    w->model.depth = r->depth;
-    w->model.pred_depth = r->pred_depth;
+    int recompute = VJ_RECOMPUTE_NONE;
     if (r->recompute) {
         VJ_CHECK(strcmp(r->recompute, "none") == 0 || strcmp(r->recompute, "block") == 0, VJ_ERR_USAGE, "--recompute %s: none or block", r->recompute);
-        w->model.recompute = strcmp(r->recompute, "block") == 0 ? VJ_RECOMPUTE_BLOCK : VJ_RECOMPUTE_NONE;
+        recompute = strcmp(r->recompute, "block") == 0 ? VJ_RECOMPUTE_BLOCK : VJ_RECOMPUTE_NONE;
     }
-    VJ_TRY(vj_model_resolve(&w->model));
+    VJ_TRY(vj_bench_model(w, r->model, r->depth, r->pred_depth, recompute));
     return vj_bench_masks(w, r->ctx, r->tgt);
 }
 

@@ -28,11 +28,9 @@ typedef struct request {
 
 static vj_status one_step(side *s, const vj_slot *slot)
 {
-    const vj_step_options o = { .lr = 1e-4, .weight_decay = 0.04, .momentum = 0.99925, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = ++s->step };
     vj_step_result r;
-    VJ_TRY(vj_vjepa_step_begin(s->m, s->slots));
-    VJ_TRY(vj_vjepa_slot(s->m, slot));
-    return vj_vjepa_update(s->m, &o, &r);
+    double seconds;
+    return vj_bench_step(s->m, slot, 1, s->slots, ++s->step, false, &r, &seconds);
 }
 
 // `n` steps one behind the other; the slowest rank's mean.
@@ -191,9 +189,7 @@ vj_status vj_cmd_bench_overlap(int argc, char **argv)
                  q.latency <= 1000000 && q.share > 0 && q.share <= 100, VJ_ERR_USAGE,
              "--rounds 1 to %d, --steps 1 to 1000, --prefetch 0 to 3, --keep up to 1024, --latency up to 1000000 and --share up to 100 are possible", MOST);
     vj_bench_work w = { .frames = q.frames, .crop = q.crop, .batch = q.batch, .threads = 1 };
-    w.model = (vj_model_config){ .patch = 16, .tubelet = 2, .loss_exponent = 1 };
-    vj_format(w.model.preset, sizeof w.model.preset, "%.31s", q.model);
-    VJ_TRY(vj_model_resolve(&w.model));
+    VJ_TRY(vj_bench_model(&w, q.model, 0, 0, VJ_RECOMPUTE_NONE));
     VJ_TRY(vj_bench_masks(&w, NULL, NULL));
     vj_comm *world = NULL;
     const vj_world_request messages = { .shared_memory = false };

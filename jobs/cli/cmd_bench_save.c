@@ -13,12 +13,8 @@ typedef struct save_request { const char *model, *dir, *shards; int64_t depth, p
 static vj_status work_of(const save_request *r, vj_bench_work *w)
 {
     *w = (vj_bench_work){ .frames = r->frames, .crop = r->crop, .batch = r->batch, .threads = r->threads > 0 ? r->threads : vj_cpu_count() };
-    w->model = (vj_model_config){ .patch = 16, .tubelet = 2, .loss_exponent = 1, .depth = r->depth, .pred_depth = r->pred_depth };
-    VJ_CHECK(r->batch >= 1 && r->batch <= 4096 && r->crop >= 1 && r->crop <= 4096 && r->frames >= 1 && r->frames <= 1024 && w->threads <= 1024 &&
-                 r->depth >= 0 && r->depth <= 1024 && r->pred_depth >= 0 && r->pred_depth <= 1024 && r->disk >= 0,
-             VJ_ERR_USAGE, "--batch and --crop up to 4096, --frames, --threads, --depth and --pred-depth up to 1024, and --disk from 0 are possible");
-    vj_format(w->model.preset, sizeof w->model.preset, "%.31s", r->model);
-    VJ_TRY(vj_model_resolve(&w->model));
+    VJ_CHECK(r->disk >= 0, VJ_ERR_USAGE, "--disk from 0 is possible");
+    VJ_TRY(vj_bench_model(w, r->model, r->depth, r->pred_depth, VJ_RECOMPUTE_NONE));
     return vj_bench_masks(w, NULL, NULL);
 }
 

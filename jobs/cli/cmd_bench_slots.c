@@ -5,7 +5,6 @@
 
 #include "jobs/bench/bench.h"
 #include "jobs/cli/commands.h"
-#include "runtime/base/clock.h"
 #include "runtime/base/thread.h"
 
 enum { MOST = 64 };
@@ -13,14 +12,8 @@ typedef struct side { vj_vjepa *m; int64_t step; double seconds[MOST]; } side;
 
 static vj_status one_step(side *s, const vj_slot *slot, int64_t slots, double *seconds)
 {
-    const vj_step_options o = { .lr = 1e-4, .weight_decay = 0.04, .momentum = 0.99925, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .adam_step = ++s->step };
     vj_step_result r;
-    const double began = vj_now();
-    VJ_TRY(vj_vjepa_step_begin(s->m, slots));
-    for (int64_t i = 0; i < slots; i++) VJ_TRY(vj_vjepa_slot(s->m, slot));
-    VJ_TRY(vj_vjepa_update(s->m, &o, &r));
-    *seconds = vj_now() - began;
-    return VJ_OK;
+    return vj_bench_step(s->m, slot, slots, slots, ++s->step, false, &r, seconds);
 }
 
 static vj_status measure(const vj_bench_work *w, int64_t slots, int pairs, bool json)
@@ -90,12 +83,10 @@ vj_status vj_cmd_bench_slots(int argc, char **argv)
         return VJ_OK;
     }
     VJ_TRY(vj_cli_expect(&args, 0, 0, "no word"));
-    VJ_CHECK(slots >= 1 && slots <= 4096 && batch >= 1 && batch <= 1024 && pairs >= 1 && pairs <= MOST && threads >= 0 && threads <= 1024, VJ_ERR_USAGE,
-             "--slots 1 to 4096, --batch 1 to 1024, --pairs 1 to %d and --threads up to 1024 are possible", MOST);
+    VJ_CHECK(slots >= 1 && slots <= 4096 && pairs >= 1 && pairs <= MOST && threads >= 0, VJ_ERR_USAGE,
+             "--slots 1 to 4096, --pairs 1 to %d and --threads from 0 on are possible", MOST);
     vj_bench_work w = { .frames = frames, .crop = crop, .batch = batch, .threads = threads > 0 ? threads : vj_cpu_count() };
-    w.model = (vj_model_config){ .patch = 16, .tubelet = 2, .loss_exponent = 1 };
-    vj_format(w.model.preset, sizeof w.model.preset, "%.31s", model);
-    VJ_TRY(vj_model_resolve(&w.model));
+    VJ_TRY(vj_bench_model(&w, model, 0, 0, VJ_RECOMPUTE_NONE));
     VJ_TRY(vj_bench_masks(&w, NULL, NULL));
     return measure(&w, slots, (int)pairs, json);
 }
