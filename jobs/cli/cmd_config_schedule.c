@@ -6,14 +6,14 @@
 #include "configs/run_config.h"
 #include "jobs/cli/commands.h"
 #include "jobs/train/mesh_spec.h"
+#include "jobs/train/room.h"
 #include "model/vjepa.h"
 
 static vj_status print(const vj_run_config *c, int ranks)
 {
     const int64_t mask_tokens = c->model.mask_tokens > 0 ? c->model.mask_tokens : c->mask.n * c->data.fpc.n;
     const vj_dtype real = strcmp(c->train.device, "ref") == 0 ? VJ_F64 : VJ_F32;
-    vj_slot_bound bound = { .clips = c->mask.group, .F = c->data.fpc.v[0], .height = c->data.crop, .width = c->data.crop, .n_pairs = c->mask.n,
-                            .slots = c->train.batch / c->mask.group };
+    vj_slot_bound bound = vj_room_any(c);
     vj_mesh_spec spec;
     vj_mesh mesh;
     vj_str text = { 0 };
